@@ -1,0 +1,16 @@
+.PHONY: check format-check lint types test format heavy bench faults
+RUN = uv run
+
+check: format-check lint types test  ## everything but the heavy tests
+
+format-check:
+	$(RUN) ruff format --check .
+lint:
+	$(RUN) ruff check .
+types:
+	$(RUN) mypy langchain_ai365vip tests
+test:
+	$(RUN) pytest $(ARGS)
+format:
+	$(RUN) ruff check --fix .
+	$(RUN) ruff format .

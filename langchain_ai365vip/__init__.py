@@ -1,0 +1,1 @@
+"""LangChain chat model for endpoints that speak the AI365VIP protocol."""
