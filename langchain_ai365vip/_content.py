@@ -1,0 +1,148 @@
+"""What a message's content says in text: content blocks of every dialect. Pure functions.
+
+Blocks are read in LangChain's v0 and v1 forms and in OpenAI's, Anthropic's and Bedrock's
+own. Left out on purpose, because a text-only wire has no place for them and no other
+model can use them: reasoning of earlier turns, and the citations, annotations and cache
+marks that a text block may carry beside its text. Everything else that is not text is
+an error, never dropped.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from langchain_ai365vip.errors import AI365VIPUnsupportedContentError
+
+Block = Mapping[str, Any]
+
+CALL_TYPES: Final = frozenset(
+    ("tool_call", "tool_use", "function_call", "invalid_tool_call", "tool_call_chunk")
+)
+RESULT_TYPES: Final = frozenset(("tool_result", "function_call_output"))
+_LEFT_OUT: Final = frozenset(("reasoning", "thinking", "redacted_thinking", "reasoning_content"))
+
+
+def read_content(
+    content: str | Sequence[str | Block], where: str, *, accept: frozenset[str] = frozenset()
+) -> Iterator[str | Block]:
+    """Yield a content's texts in order and, as they are, the blocks of an accepted type.
+
+    Args:
+        content: A message's `content`.
+        where: What to call it in an error, such as `messages[2].content`.
+        accept: `CALL_TYPES`, `RESULT_TYPES` or nothing.
+
+    Raises:
+        AI365VIPUnsupportedContentError: For any other block, such as an image.
+    """
+    if isinstance(content, str):
+        yield content
+        return
+    for index, block in enumerate(content):
+        if isinstance(block, str):
+            yield block
+            continue
+        block = _unwrap(block)
+        if block.get("type") in accept:
+            yield block
+        elif block.get("type") not in _LEFT_OUT:
+            yield _block_text(block, f"{where}[{index}]")
+
+
+def read_texts(content: str | Sequence[str | Block], where: str) -> list[str]:
+    """Return a content's texts; errors as in `read_content`."""
+    return [part for part in read_content(content, where) if isinstance(part, str)]
+
+
+def _unwrap(block: Block) -> Block:
+    """Return what a v1 "non_standard" block wraps."""
+    value = block.get("value") if block.get("type") == "non_standard" else None
+    return value if isinstance(value, Mapping) else block
+
+
+def _block_text(block: Block, where: str) -> str:
+    reader = _READERS.get(block.get("type"))
+    text = reader(block) if reader else None
+    if not isinstance(text, str):
+        raise _unsupported(block, where)
+    return text
+
+
+def _unsupported(block: Block, where: str) -> AI365VIPUnsupportedContentError:
+    """Make the error for a block that text cannot carry at this place."""
+    kind = block.get("type")
+    what = f'a block of type "{kind}"' if kind else f"a block without a type (keys: {list(block)})"
+    return AI365VIPUnsupportedContentError(
+        f"{where} is {what}. This endpoint's wire carries text only: no images, audio, video, "
+        "files or server-side tool results. Put what the model should know into a text block, "
+        "or send this conversation to a model that accepts such input."
+    )
+
+
+def _field(name: str) -> Callable[[Block], Any]:
+    return lambda block: block.get(name)
+
+
+def _untyped(block: Block) -> str | None:
+    """Read Bedrock's `{"text": …}`; anything beside the text would be lost, so refuse it."""
+    return block["text"] if block.keys() == {"text"} else None
+
+
+def _plain_text(block: Block) -> str | None:
+    """Read a v1 "text-plain" block: the title and context, where given, and the text."""
+    text = block.get("text")
+    if text is None:
+        text = _decoded(block.get("base64"))
+    return None if text is None else _titled(block, text)
+
+
+def _document(block: Block) -> str | None:
+    """Read an Anthropic document, if its source is text."""
+    source = block.get("source")
+    if not isinstance(source, Mapping):
+        return None
+    if source.get("type") == "text" and isinstance(source.get("data"), str):
+        return _titled(block, source["data"])
+    if source.get("type") == "content" and isinstance(source.get("content"), (str, list)):
+        return _titled(block, "\n".join(read_texts(source["content"], "a document's content")))
+    return None
+
+
+def _file(block: Block) -> str | None:
+    """Read a v0 file block, if its source is text."""
+    return block.get("text") if block.get("source_type") == "text" else None
+
+
+def _json(block: Block) -> str | None:
+    return json.dumps(block["json"], ensure_ascii=False) if "json" in block else None
+
+
+def _titled(block: Block, text: str) -> str:
+    heading = (block.get("title"), block.get("context"), text)
+    return "\n".join(part for part in heading if part)
+
+
+def _decoded(data: Any) -> str | None:
+    if not isinstance(data, str):
+        return None
+    try:
+        return base64.b64decode(data, validate=True).decode("utf-8")
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+
+
+_READERS: Final[Mapping[Any, Callable[[Block], Any]]] = {
+    "text": _field("text"),
+    "input_text": _field("text"),
+    "output_text": _field("text"),
+    "refusal": _field("refusal"),
+    "text-plain": _plain_text,
+    "document": _document,
+    "file": _file,
+    "json": _json,
+    None: _untyped,
+}
