@@ -108,6 +108,34 @@ def chat_payload(
     return payload
 
 
+def split_conversation(
+    messages: Iterable[Mapping[str, Any]], system_prompt: str
+) -> tuple[str, list[WireMessage]]:
+    """Part `{"role", "content"}` dicts into the prompt and the turns.
+
+    Raises:
+        ValueError: A role or a content that the wire cannot carry.
+    """
+    prompts: list[str] = []
+    turns: list[WireMessage] = []
+    for position, message in enumerate(messages):
+        role, content = message.get("role"), message.get("content")
+        if not isinstance(content, str):
+            raise ValueError(
+                f"messages[{position}]: content must be a string, not {type(content).__name__}; "
+                "the wire carries text only."
+            )
+        if role in ("system", "developer"):
+            prompts.append(content)
+        elif role in ("user", "assistant"):
+            turns.append({"role": role, "content": content})
+        else:
+            raise ValueError(
+                f"messages[{position}]: role must be system, user or assistant, not {role!r}."
+            )
+    return "\n\n".join(prompts) or system_prompt, turns
+
+
 def trims_history(
     prompt: str,
     messages: Iterable[WireMessage],

@@ -1,0 +1,473 @@
+"""`AI365VIP`, the wire client: one request, its reply as text, its failures as our errors."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Final, NamedTuple
+from urllib.request import getproxies_environment, proxy_bypass
+from warnings import warn
+
+import aiohttp
+import tenacity
+from yarl import URL
+
+from langchain_ai365vip import _protocol
+from langchain_ai365vip._failures import (
+    MAX_BODY,
+    Answer,
+    Redactor,
+    answer_error,
+    redirect_error,
+    transport_error,
+)
+from langchain_ai365vip._limits import Limits
+from langchain_ai365vip._pool import ConnectionSettings, PooledSession, sessions_of
+from langchain_ai365vip._reply import Reply
+from langchain_ai365vip._timeouts import HeadDeadline, Timeout
+from langchain_ai365vip.errors import (
+    AI365VIPAPIError,
+    AI365VIPContextOverflowError,
+    AI365VIPError,
+    AI365VIPInvalidRequestError,
+    AI365VIPResponseError,
+    AI365VIPTLSError,
+)
+
+MAX_REDIRECTS: Final = 3
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_MAX_WAIT: Final = 60.0
+_SOCKS: Final = frozenset({"socks4", "socks4a", "socks5", "socks5h"})
+
+OnRetry = Callable[[tenacity.RetryCallState], Awaitable[None] | None]
+
+
+class AvailableModel(NamedTuple):
+    """A model that an endpoint lists."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, repr=False)
+class _Request:
+    """A request ready to be sent. No repr: tracebacks with locals must not show the key."""
+
+    url: URL
+    body: bytes
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, repr=False)
+class AI365VIP:
+    """Client of an endpoint that speaks the AI365VIP (Chatbot UI v1) protocol.
+
+    The class attributes and `create_async_generator` are those of the gpt4free provider
+    that it grew from, so it can be used in its place. `ChatAI365VIP` composes an instance.
+
+    Attributes:
+        base_url: Root of the server; `/api/chat` is appended.
+        api_key: Sent in the body's `key`; empty lets the server use its own.
+        proxy: `http://`, `https://`, `socks4://` or `socks5://` URL, with credentials if
+            need be. `None`: the environment's proxies, except for loopback hosts.
+        timeout: Time limits.
+        headers: Further request headers.
+        max_retries: Retries (not attempts) of a request that failed before its first text.
+        max_connections: Bound on open connections; `None`: none.
+        tls: `None` verifies against the system's authorities; otherwise the context to use.
+        ca_bundle: Path of a PEM file of authorities to trust instead.
+
+    Example:
+        ```python
+        async for chunk in AI365VIP.create_async_generator(
+            model="gpt-4o",
+            messages=[{"role": "user", "content": "Hello"}],
+            base_url="http://127.0.0.1:3000",
+        ):
+            print(chunk, end="")
+        ```
+    """
+
+    url: ClassVar[str] = _protocol.PUBLIC_URL
+    api_endpoint: ClassVar[str] = _protocol.CHAT_PATH
+    # Whether the public site answers API clients: in 2026 it is reported not to (403).
+    working: ClassVar[bool] = False
+    default_model: ClassVar[str] = _protocol.DEFAULT_MODEL
+    models: ClassVar[list[str]] = list(_protocol.MODELS)
+    model_aliases: ClassVar[dict[str, str]] = dict(_protocol.MODEL_ALIASES)
+
+    base_url: str = _protocol.PUBLIC_URL
+    api_key: str = ""
+    proxy: str | None = None
+    timeout: Timeout = field(default_factory=Timeout)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    max_retries: int = 2
+    max_connections: int | None = None
+    tls: ssl.SSLContext | None = None
+    ca_bundle: str | None = None
+
+    @classmethod
+    def get_models(cls) -> list[str]:
+        """Return the ids of the source system's model table."""
+        return list(cls.models)
+
+    @classmethod
+    def get_model(cls, name: str = "") -> str:
+        """Return the id that is sent for a name: the default, an alias's target, or itself."""
+        return cls.model_aliases.get(name or cls.default_model, name or cls.default_model)
+
+    @classmethod
+    async def create_async_generator(
+        cls,
+        model: str,
+        messages: Iterable[Mapping[str, Any]],
+        proxy: str | None = None,
+        *,
+        base_url: str | None = None,
+        api_key: str = "",
+        temperature: float | None = _protocol.DEFAULT_TEMPERATURE,
+        system_prompt: str = _protocol.DEFAULT_PROMPT,
+        timeout: Timeout | float | None = None,
+        headers: Mapping[str, str] | None = None,
+        max_retries: int = 2,
+        token_limit: int | None = None,
+        stop: str | Sequence[str] | None = None,
+        max_tokens: int | None = None,
+        stream: bool = True,
+        response_format: Mapping[str, Any] | None = None,
+    ) -> AsyncIterator[str]:
+        """Yield the text of a reply as it arrives.
+
+        Args:
+            model: The model's name; aliases resolve, other ids pass through.
+            messages: `{"role", "content"}` dicts; system messages become the prompt.
+            proxy: See the class.
+            base_url: Root of the server. Default: the public site.
+            api_key: The key, sent in the body.
+            temperature: Sampling temperature.
+            system_prompt: Used when `messages` has no system message.
+            timeout: A `Timeout`, or seconds of inactivity.
+            headers: Further request headers.
+            max_retries: Retries before the first text.
+            token_limit: Context size by which the server would trim history; a longer
+                conversation is refused here.
+            stop: Texts before which the reply is cut, here (the wire has no such field).
+            max_tokens: Approximate bound on the reply's tokens, enforced here.
+            stream: `False` yields the reply in one piece.
+            response_format: Not on this wire; ignored with a warning.
+
+        Raises:
+            AI365VIPError: See `langchain_ai365vip.errors`.
+            TypeError: An argument that is not listed above.
+        """
+        if response_format is not None:
+            warn(
+                "response_format does not exist on the AI365VIP wire and is ignored; describe "
+                "the format in the prompt, or use ChatAI365VIP.with_structured_output.",
+                UserWarning,
+                stacklevel=2,
+            )
+        client = cls(
+            base_url=base_url or cls.url,
+            api_key=api_key,
+            proxy=proxy,
+            timeout=Timeout.of(timeout),
+            headers=headers or {},
+            max_retries=max_retries,
+        )
+        prompt, turns = _protocol.split_conversation(messages, system_prompt)
+        reply = await client.open(
+            _protocol.chat_payload(
+                model=cls.get_model(model),
+                messages=turns,
+                prompt=prompt,
+                temperature=temperature,
+                token_limit=token_limit,
+            )
+        )
+        limits = Limits([stop] if isinstance(stop, str) else stop or (), max_tokens)
+        parts: list[str] = []
+        try:
+            while not limits.finish_reason and (text := await reply.read()):
+                if text := limits.feed(text):
+                    if stream:
+                        yield text
+                    else:
+                        parts.append(text)
+        finally:
+            reply.close()
+        parts.append(limits.flush())
+        if text := "".join(parts):
+            yield text
+
+    async def open(self, payload: Mapping[str, Any], *, on_retry: OnRetry | None = None) -> Reply:
+        """Send a conversation and return its reply, once its first text is there.
+
+        Args:
+            payload: What `_protocol.chat_payload` builds; `key` is filled in here.
+            on_retry: Called before each retry.
+
+        Raises:
+            AI365VIPError: The request failed, after the retries.
+        """
+        _refuse_what_the_server_would_trim(payload)
+        request = self._request(_protocol.CHAT_PATH, {**payload, "key": self.api_key})
+        retrying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception(_is_retryable),
+            stop=self._give_up,
+            wait=_wait,
+            before_sleep=on_retry,
+            reraise=True,
+        )
+        reply: Reply = await retrying(self._open_once, request)
+        return reply
+
+    async def list_models(self) -> list[AvailableModel]:
+        """Ask the endpoint for its models (`POST /api/models`).
+
+        Raises:
+            AI365VIPError: The request failed, or the answer is not a list of models.
+        """
+        request = self._request(_protocol.MODELS_PATH, {"key": self.api_key})
+        reply = await self._open_once(request)
+        parts = []
+        try:
+            while text := await reply.read():
+                parts.append(text)
+        finally:
+            reply.close()
+        try:
+            return [
+                AvailableModel(str(m["id"]), str(m["name"])) for m in json.loads("".join(parts))
+            ]
+        except (ValueError, TypeError, KeyError):
+            pass
+        raise AI365VIPResponseError(
+            f"{request.url} did not answer with a list of models, each with an id and a name. "
+            "The endpoint may not offer this call.",
+            status_code=200,
+            body="".join(parts)[:MAX_BODY],
+        )
+
+    def retire_connections(self) -> None:
+        """Close this loop's idle connections with these settings; others' streams go on."""
+        url = URL(self.base_url)
+        sessions_of(asyncio.get_running_loop()).retire(self._settings(self._proxy_for(url)))
+
+    def _request(self, path: str, payload: Mapping[str, Any]) -> _Request:
+        base = URL(self.base_url.rstrip("/"))
+        try:
+            body = json.dumps(payload, ensure_ascii=False, allow_nan=False).encode()
+        except (ValueError, TypeError) as exc:  # UnicodeEncodeError is a ValueError
+            why = "a lone surrogate" if isinstance(exc, UnicodeError) else str(exc)
+        else:
+            origin = str(base.origin())
+            headers = {
+                "Content-Type": "application/json",
+                "Accept": "*/*",
+                "Origin": origin,
+                "Referer": f"{base}/en",
+                **self.headers,
+            }
+            return _Request(base.joinpath(path.lstrip("/")), body, headers)
+        raise AI365VIPInvalidRequestError(
+            f"The request cannot be written as JSON in UTF-8: {why}. Remove it from the messages "
+            "or from extra_body."
+        )
+
+    async def _open_once(self, request: _Request) -> Reply:
+        redact = Redactor(self.api_key, *self.headers.values(), _password(self.proxy))
+        url = request.url
+        for _ in range(MAX_REDIRECTS + 1):
+            reply, redirect = await self._post(url, request, redact)
+            if reply is not None:
+                return reply
+            url = redirect
+        raise AI365VIPResponseError(
+            f"{request.url} redirects more than {MAX_REDIRECTS} times. Set base_url to the "
+            "address that answers."
+        )
+
+    async def _post(
+        self, url: URL, request: _Request, redact: Redactor
+    ) -> tuple[Reply | None, URL]:
+        """Send once; return the reply, or where a harmless redirect points."""
+        loop = asyncio.get_running_loop()
+        proxy = self._proxy_for(url)
+        pooled = sessions_of(loop).get(self._settings(proxy))
+        deadline = HeadDeadline(loop, self.timeout)
+        response = await self._head(url, request, pooled, proxy, deadline, redact)
+        if response.status == 200:
+            reply = Reply(response, pooled, self.timeout, deadline.total_at, redact)
+            try:
+                await reply.start(self.timeout)
+            except BaseException:
+                reply.close()
+                raise
+            return reply, url
+        if response.status in _REDIRECTS:
+            return None, _harmless_redirect(response, redact)
+        raise answer_error(await _answer(response, self.timeout), url, redact)
+
+    async def _head(
+        self,
+        url: URL,
+        request: _Request,
+        pooled: PooledSession,
+        proxy: URL | None,
+        deadline: HeadDeadline,
+        redact: Redactor,
+    ) -> aiohttp.ClientResponse:
+        tls = await self._ssl()
+        for first in (True, False):
+            try:
+                async with deadline.running():
+                    return await pooled.session.post(
+                        url,
+                        data=request.body,
+                        headers=request.headers,
+                        proxy=None if proxy is None or proxy.scheme in _SOCKS else proxy,
+                        ssl=tls,
+                        allow_redirects=False,
+                        trace_request_ctx=deadline,
+                    )
+            except Exception as exc:
+                # A kept-alive connection that the server closed as the request was on its
+                # way says nothing about the server: once more, on a new one.
+                if first and deadline.reused and isinstance(exc, _STALE):
+                    continue
+                error = transport_error(
+                    exc, url, step=deadline.step, partial_text=None, redact=redact
+                )
+                if error is None:
+                    raise
+            # Outside the `except`: see Reply._fail.
+            raise error
+        raise AssertionError("unreachable")
+
+    async def _ssl(self) -> ssl.SSLContext | bool:
+        if self.tls is not None:
+            return self.tls
+        if self.ca_bundle is not None:
+            return await _context_for(self.ca_bundle)
+        return True
+
+    def _proxy_for(self, url: URL) -> URL | None:
+        if self.proxy:
+            return URL(self.proxy)
+        return _environment_proxy(url)
+
+    def _settings(self, proxy: URL | None) -> ConnectionSettings:
+        socks = str(proxy) if proxy is not None and proxy.scheme in _SOCKS else None
+        return ConnectionSettings(self.max_connections, socks)
+
+    def _give_up(self, state: tenacity.RetryCallState) -> bool:
+        error = state.outcome.exception() if state.outcome else None
+        # A 500 without a word: the reference server's upstream may still be running, and
+        # billing, so not more than once.
+        once = type(error) is AI365VIPAPIError and error.status_code == 500
+        return state.attempt_number > (min(1, self.max_retries) if once else self.max_retries)
+
+
+_STALE: Final = (
+    aiohttp.ServerDisconnectedError,
+    aiohttp.ClientOSError,
+    ConnectionResetError,
+    BrokenPipeError,
+)
+_backoff = tenacity.wait_random_exponential(multiplier=0.5, max=8.0)
+
+
+def _wait(state: tenacity.RetryCallState) -> float:
+    """Full jitter, or what the server asked for, within a bound."""
+    error = state.outcome.exception() if state.outcome else None
+    asked = getattr(error, "retry_after", None)
+    return _backoff(state) if asked is None else min(asked, _MAX_WAIT)
+
+
+def _is_retryable(error: BaseException) -> bool:
+    return isinstance(error, AI365VIPError) and bool(getattr(error, "is_retryable", False))
+
+
+def _refuse_what_the_server_would_trim(payload: Mapping[str, Any]) -> None:
+    limit = payload["model"]["tokenLimit"]
+    if limit == _protocol.NO_TOKEN_LIMIT:
+        return
+    count, how = _utf8_length, "counted as UTF-8 bytes, never fewer than tokens"
+    if _protocol.trims_history(payload["prompt"], payload["messages"], limit, count):
+        raise AI365VIPContextOverflowError(
+            f"The conversation does not fit token_limit={limit} ({how}, {_protocol.REPLY_TOKENS} "
+            "of them kept for the reply), and the server would drop its oldest messages without "
+            "a word. Send a shorter conversation or raise token_limit."
+        )
+
+
+def _utf8_length(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))
+
+
+def _harmless_redirect(response: aiohttp.ClientResponse, redact: Redactor) -> URL:
+    """Return where a redirect points if the request may follow it; raise otherwise."""
+    response.close()
+    answer = Answer(response.status, response.reason or "", response.headers, "")
+    if response.status not in (307, 308):
+        raise redirect_error(answer, response.url, "which turns a POST into a GET", redact)
+    try:
+        target = response.url.join(URL(response.headers["Location"]))
+        same = target.origin() == response.url.origin() and target.user is None
+    except (KeyError, ValueError):
+        raise redirect_error(answer, response.url, "which cannot be read", redact) from None
+    if not same:
+        raise redirect_error(answer, response.url, "which is another server", redact)
+    return target
+
+
+async def _answer(response: aiohttp.ClientResponse, timeout: Timeout) -> Answer:
+    """Read the beginning of an error's body; without it the status still counts."""
+    body = b""
+    try:
+        limit = timeout.between_bytes or 10.0
+        body = await asyncio.wait_for(response.content.read(4 * MAX_BODY), min(limit, 10.0))
+    except (aiohttp.ClientError, asyncio.TimeoutError, OSError):
+        pass
+    finally:
+        response.close()
+    text = body.decode("utf-8", "replace")
+    return Answer(response.status, response.reason or "", response.headers, text)
+
+
+def _environment_proxy(url: URL) -> URL | None:
+    host = url.host or ""
+    if host == "localhost" or host.startswith("127.") or host == "::1":
+        return None
+    proxies = getproxies_environment()
+    # Environment variables only: urllib's getproxies() would read the system's settings, and
+    # so would proxy_bypass() if there were none.
+    proxy = proxies.get(url.scheme) or proxies.get("all")
+    if not proxy or proxy_bypass(f"{host}:{url.port}"):
+        return None
+    return URL(proxy if "://" in proxy else f"http://{proxy}")
+
+
+def _password(proxy: str | None) -> str | None:
+    return URL(proxy).password if proxy else None
+
+
+_contexts: dict[str, ssl.SSLContext] = {}
+
+
+async def _context_for(ca_bundle: str) -> ssl.SSLContext:
+    # Reading a bundle is milliseconds of disk and CPU: once per path, and off the loop.
+    context = _contexts.get(ca_bundle)
+    if context is None:
+        try:
+            context = await asyncio.to_thread(ssl.create_default_context, cafile=ca_bundle)
+        except (OSError, ssl.SSLError) as exc:
+            raise AI365VIPTLSError(
+                f"ca_bundle={ca_bundle!r} cannot be read as a PEM file of certificates: {exc}"
+            ) from exc
+        _contexts[ca_bundle] = context
+    return context

@@ -1,0 +1,421 @@
+"""What went wrong, as one of our exceptions: from an HTTP answer, or from a transport error.
+
+Measured: the reference server answers every upstream error as `500` with the upstream's
+message in the reason phrase and nothing else, so the phrase decides where the status says
+nothing. Exceptions built here carry plain data, cut to a bound, with the key redacted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import ssl
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import Any, Final, NamedTuple
+
+import aiohttp
+from yarl import URL
+
+from langchain_ai365vip import errors
+from langchain_ai365vip.errors import AI365VIPError
+
+MAX_BODY = 2_000  # characters of an error body worth keeping: enough for any JSON error
+MAX_REASON = 500
+_MAX_RETRY_AFTER = 24 * 3600.0
+
+_Kind = type[AI365VIPError]
+
+# What upstreams say, in the order in which it decides: "context length" errors also speak
+# of requests, quota errors also of rates.
+_PHRASES: Final[tuple[tuple[re.Pattern[str], _Kind], ...]] = tuple(
+    (re.compile(pattern, re.IGNORECASE), kind)
+    for pattern, kind in (
+        (
+            r"context[ _](length|window)|maximum context|too many tokens|prompt is too long"
+            r"|reduce the length|input is too long",
+            errors.AI365VIPContextOverflowError,
+        ),
+        (
+            r"current quota|insufficient[ _](quota|balance|credit)|billing|payment required",
+            errors.AI365VIPQuotaError,
+        ),
+        (
+            r"rate[ _-]?limit|too many requests|overloaded|at capacity",
+            errors.AI365VIPRateLimitError,
+        ),
+        (
+            r"(incorrect|invalid|missing|wrong|expired)[ _]api[ _]?key|provide an api key"
+            r"|invalid[ _]authentication|unauthori[sz]ed|no api ?key",
+            errors.AI365VIPAuthenticationError,
+        ),
+        (
+            r"model[^.\n]{0,200}(does not exist|not found)|model_not_found"
+            r"|(unknown|no such|unsupported|invalid) model",
+            errors.AI365VIPNotFoundError,
+        ),
+        (
+            r"content[ _](management|filter|policy)|safety system|flagged",
+            errors.AI365VIPContentFilterError,
+        ),
+        (
+            r"not (have access|allowed|supported in)|permission|forbidden",
+            errors.AI365VIPPermissionDeniedError,
+        ),
+    )
+)
+
+_BY_STATUS: Final[Mapping[int, _Kind]] = {
+    401: errors.AI365VIPAuthenticationError,
+    402: errors.AI365VIPQuotaError,
+    403: errors.AI365VIPPermissionDeniedError,
+    404: errors.AI365VIPNotFoundError,
+    408: errors.AI365VIPTimeoutError,
+    429: errors.AI365VIPRateLimitError,
+    504: errors.AI365VIPTimeoutError,
+}
+
+# With these a phrase may say more than the status does; with the others the status is clear.
+_VAGUE_STATUS: Final = frozenset({400, 403, 413, 422, 429, 500, 502, 503})
+
+_ADVICE: Final[Mapping[_Kind, str]] = {
+    errors.AI365VIPContextOverflowError: "Send a shorter conversation, or use a model with a "
+    "larger context.",
+    errors.AI365VIPQuotaError: "The account behind the key has no credit left; trying again "
+    "does not help.",
+    errors.AI365VIPRateLimitError: "Send fewer requests at a time, or try again later.",
+    errors.AI365VIPAuthenticationError: "Check api_key (or AI365VIP_API_KEY).",
+    errors.AI365VIPNotFoundError: "Check `model` (list_models() shows what the endpoint has) "
+    "and base_url: /api/chat is appended to it.",
+    errors.AI365VIPContentFilterError: "The upstream's content policy refused it; rephrase.",
+    errors.AI365VIPPermissionDeniedError: "The key, or this client, may not do this here.",
+    errors.AI365VIPChallengeError: "It lets only browsers in (a Cloudflare challenge), and this "
+    "package does not try to get around that. The public site is reported to do this; use an "
+    "endpoint of your own through base_url.",
+    errors.AI365VIPInvalidRequestError: "The request cannot be served as it is.",
+    errors.AI365VIPAPIError: "The server or its upstream failed; trying again may help.",
+    errors.AI365VIPTimeoutError: "Trying again may help.",
+    errors.AI365VIPResponseError: "Check base_url: it must be the root of a server that speaks "
+    "the AI365VIP (Chatbot UI v1) protocol at /api/chat.",
+}
+
+_CHALLENGE = re.compile(
+    r"cf-turnstile|challenges\.cloudflare\.com|cf-chl|challenge-platform|just a moment\.\.\.",
+    re.IGNORECASE,
+)
+_HTML_PAGE = re.compile(r"\s*(<!--.*?-->\s*)*<(!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL)
+_JSON_MESSAGE_KEYS = frozenset({"message", "detail", "msg"})
+_JSON_ERROR_KEYS = _JSON_MESSAGE_KEYS | frozenset(
+    {"code", "status", "statusCode", "title", "type", "path", "timestamp", "success", "data"}
+)
+_JSON_ERROR_START = re.compile(
+    rf'\{{\s*"({"|".join(sorted(_JSON_ERROR_KEYS | {"error", "errors"}))})"\s*:'
+)
+
+
+class Answer(NamedTuple):
+    """The plain data of an HTTP answer."""
+
+    status: int
+    reason: str
+    headers: Mapping[str, str]
+    body: str
+
+
+class Redactor:
+    """Takes the secrets of a request out of texts, and does not show them itself."""
+
+    def __init__(self, *secrets: str | None) -> None:
+        self._secrets = [secret for secret in secrets if secret]
+
+    def __call__(self, text: str) -> str:
+        """Return the text without the secrets."""
+        for secret in self._secrets:
+            text = text.replace(secret, "[redacted]")
+        return text
+
+
+def plain_headers(headers: Mapping[str, str], redact: Redactor) -> dict[str, str]:
+    """Return headers as plain data: lower-case names, no cookies, no credentials."""
+    return {
+        name.lower(): redact(_printable(value))
+        for name, value in headers.items()
+        if name.lower() not in {"set-cookie", "cookie", "authorization", "proxy-authorization"}
+    }
+
+
+def answer_error(answer: Answer, url: URL, redact: Redactor) -> AI365VIPError:
+    """Build the exception for an HTTP answer that is not a chat reply."""
+    reason = redact(_cut(_printable(answer.reason), MAX_REASON))
+    body = redact(_cut(_printable(answer.body, keep_lines=True), MAX_BODY))
+    said = redact(_cut(_message_in(answer.body), MAX_REASON)) or _telling(reason)
+    kind = _kind(answer, said)
+    return kind(
+        _sentence(kind, f"{_place(url)} answered {answer.status}", said, reason),
+        status_code=answer.status,
+        reason=reason,
+        body=body,
+        headers=plain_headers(answer.headers, redact),
+        retry_after=_retry_after(answer.headers, said),
+    )
+
+
+def _kind(answer: Answer, said: str) -> _Kind:
+    if _is_challenge(answer):
+        return errors.AI365VIPChallengeError
+    if answer.status < 400:
+        return errors.AI365VIPResponseError
+    if answer.status in _VAGUE_STATUS:
+        for pattern, kind in _PHRASES:
+            if pattern.search(said):
+                return kind
+    if answer.status in _BY_STATUS:
+        return _BY_STATUS[answer.status]
+    return errors.AI365VIPAPIError if answer.status >= 500 else errors.AI365VIPInvalidRequestError
+
+
+def _is_challenge(answer: Answer) -> bool:
+    if answer.headers.get("cf-mitigated") == "challenge":
+        return True
+    return (
+        answer.status in {200, 403, 429, 503}
+        and looks_like_page(answer.headers.get("Content-Type"), answer.body)
+        and _CHALLENGE.search(answer.body) is not None
+    )
+
+
+def looks_like_page(content_type: str | None, text: str) -> bool:
+    """Say whether an answer is an HTML page: by Content-Type *and* shape.
+
+    The reference server sends no Content-Type with a reply, and a model may well write HTML.
+    """
+    return _is_html(content_type) and _HTML_PAGE.match(text) is not None
+
+
+def is_json_error(content_type: str | None, text: str) -> bool:
+    """Say whether an answer with status 200 is a JSON error object, likewise."""
+    if not _is_json(content_type):
+        return False
+    try:
+        data = json.loads(text)
+    except ValueError:
+        return False
+    if not isinstance(data, dict):
+        return False
+    if data.get("error") or data.get("errors") or data.get("success") is False:
+        return True
+    return bool(data.keys() & _JSON_MESSAGE_KEYS) and data.keys() <= _JSON_ERROR_KEYS
+
+
+def may_be_no_reply(content_type: str | None, text: str) -> bool:
+    """Say whether what begins like this may turn out to be a page or a JSON error.
+
+    Almost no beginning may, so that almost no text is held back.
+    """
+    start = text.lstrip()
+    if _is_html(content_type):
+        return start[:1] in ("<", "") and (len(text) < 1_024 or looks_like_page(content_type, text))
+    if _is_json(content_type):
+        return start[:1] in ("{", "") and (
+            len(start) < 40 or _JSON_ERROR_START.match(start) is not None
+        )
+    return False
+
+
+def _is_html(content_type: str | None) -> bool:
+    return _media_type(content_type) in {"text/html", "application/xhtml+xml"}
+
+
+def _is_json(content_type: str | None) -> bool:
+    media_type = _media_type(content_type)
+    return media_type == "application/json" or media_type.endswith("+json")
+
+
+def redirect_error(answer: Answer, url: URL, why: str, redact: Redactor) -> AI365VIPError:
+    """Build the exception for a redirect that is not followed."""
+    target = answer.headers.get("Location", "")
+    try:
+        shown = str(url.join(URL(target)).with_user(None).with_query(None).with_fragment(None))
+    except ValueError:
+        shown = "an address that is not a URL"
+    return errors.AI365VIPResponseError(
+        f"{_place(url)} redirects to {redact(shown)} ({answer.status}), {why}. The key and the "
+        "conversation are in the body, so they are not sent there. If that is the right "
+        "server, set base_url to it.",
+        status_code=answer.status,
+        reason=redact(_cut(_printable(answer.reason), MAX_REASON)),
+        headers={
+            name: value
+            for name, value in plain_headers(answer.headers, redact).items()
+            if name != "location"
+        },
+    )
+
+
+def transport_error(
+    exc: BaseException, url: URL, *, step: str, partial_text: str | None, redact: Redactor
+) -> AI365VIPError | None:
+    """Translate an exception of aiohttp, ssl, asyncio or the operating system.
+
+    Args:
+        exc: The exception.
+        url: Where the request went.
+        step: What was under way, for the message ("connecting", "reading the reply").
+        partial_text: The text received before, when the reply had begun.
+        redact: Takes the request's secrets out of the message.
+
+    Returns:
+        Ours, or `None` when it is not the network's (a cancellation, a defect).
+    """
+    if isinstance(exc, AI365VIPError):
+        return exc
+    match = next((row for row in _TRANSPORT if isinstance(exc, row[0])), None)
+    if match is None:
+        return None
+    _, kind, what = match
+    detail = redact(_printable(_describe(exc)))
+    received = "" if partial_text is None else f" after {len(partial_text)} characters of the reply"
+    return kind(
+        f"{_place(url)}: {what} while {step}{received}{detail}",
+        status_code=getattr(exc, "status", None) if kind is errors.AI365VIPProxyError else None,
+        partial_text=partial_text,
+    )
+
+
+# The most specific first. asyncio.TimeoutError is not TimeoutError on Python 3.10; aiohttp's
+# total timeout raises the bare one, its sock_read a SocketTimeoutError (measured).
+_TRANSPORT: Final[tuple[tuple[type[BaseException], type[AI365VIPError], str], ...]] = (
+    (asyncio.TimeoutError, errors.AI365VIPTimeoutError, "a time limit passed"),
+    (TimeoutError, errors.AI365VIPTimeoutError, "a time limit passed"),
+    (aiohttp.ClientHttpProxyError, errors.AI365VIPProxyError, "the proxy refused the connection"),
+    (aiohttp.ClientProxyConnectionError, errors.AI365VIPProxyError, "the proxy was not reached"),
+    (
+        aiohttp.ClientSSLError,
+        errors.AI365VIPTLSError,
+        "the TLS connection could not be made (check the certificate, or set ca_bundle)",
+    ),
+    (aiohttp.ServerFingerprintMismatch, errors.AI365VIPTLSError, "the certificate is another one"),
+    (ssl.SSLError, errors.AI365VIPTLSError, "TLS failed"),
+    (aiohttp.ClientConnectorDNSError, errors.AI365VIPConnectionError, "the name was not found"),
+    (aiohttp.ClientConnectorError, errors.AI365VIPConnectionError, "the server was not reached"),
+    (aiohttp.ServerDisconnectedError, errors.AI365VIPConnectionError, "the connection was closed"),
+    (aiohttp.ClientPayloadError, errors.AI365VIPConnectionError, "the reply was cut short"),
+    (aiohttp.InvalidURL, errors.AI365VIPInvalidRequestError, "the address is not a URL"),
+    (aiohttp.NonHttpUrlClientError, errors.AI365VIPInvalidRequestError, "not an HTTP address"),
+    (aiohttp.ClientResponseError, errors.AI365VIPResponseError, "the answer is not readable HTTP"),
+    (
+        aiohttp.http_exceptions.HttpProcessingError,
+        errors.AI365VIPResponseError,
+        "the answer is not readable HTTP",
+    ),
+    (aiohttp.ClientError, errors.AI365VIPConnectionError, "the connection failed"),
+    (asyncio.IncompleteReadError, errors.AI365VIPConnectionError, "the connection was closed"),
+    (EOFError, errors.AI365VIPConnectionError, "the connection was closed"),
+    (OSError, errors.AI365VIPConnectionError, "the connection failed"),
+)
+
+
+def _describe(exc: BaseException) -> str:
+    # str(ClientResponseError) holds the URL of the request, a proxy's with its password; the
+    # connector errors' str holds the connection key. Take the parts that are only words.
+    if isinstance(exc, aiohttp.ClientResponseError):
+        text = f"{exc.status} {exc.message}".strip()
+    elif isinstance(exc, aiohttp.ClientConnectorCertificateError):
+        text = str(exc.certificate_error)
+    elif isinstance(exc, aiohttp.ClientConnectorError):
+        text = exc.os_error.strerror or str(exc.os_error) or type(exc.os_error).__name__
+    else:
+        text = str(exc)
+    return f" ({_cut(text, 300)})" if text else f" ({type(exc).__name__})"
+
+
+def _sentence(kind: _Kind, head: str, said: str, reason: str) -> str:
+    words = f": {said}" if said else f" ({reason})" if reason else ""
+    if words and words[-1] not in ".!?":
+        words += "."
+    return f"{head}{words or '.'} {_advice(kind)}"
+
+
+def _advice(kind: _Kind) -> str:
+    return next(_ADVICE[each] for each in kind.__mro__ if each in _ADVICE)
+
+
+def _place(url: URL) -> str:
+    return str(url.with_user(None).with_query(None).with_fragment(None))
+
+
+# Reason phrases that only repeat the status say nothing about the upstream.
+_STOCK_REASONS = frozenset(
+    {"", "error", "internal server error", "bad gateway", "service unavailable", "gateway timeout",
+     "bad request", "ok", "forbidden", "unauthorized", "not found", "too many requests",
+     "unprocessable entity", "unknown", "payload too large", "request entity too large"}
+)  # fmt: skip
+
+
+def _telling(reason: str) -> str:
+    return "" if reason.strip().lower() in _STOCK_REASONS else reason
+
+
+def _message_in(body: str) -> str:
+    """Return the message inside a JSON error body, or a short plain body; else nothing."""
+    try:
+        data: Any = json.loads(body)
+    except ValueError:
+        text = body.strip()
+        return "" if len(text) > MAX_REASON or "<" in text else _telling(_printable(text))
+    for key in ("error", "message", "detail", "msg", "title"):
+        if isinstance(data, dict) and data.get(key):
+            data = data[key]
+            if isinstance(data, dict):
+                code, data = data.get("code"), data.get("message") or data.get("code") or ""
+                return _printable(f"{data} [{code}]" if code and code != data else str(data))
+            break
+    return _printable(data) if isinstance(data, str) else ""
+
+
+def _retry_after(headers: Mapping[str, str], said: str) -> float | None:
+    value = headers.get("Retry-After", "").strip()
+    seconds: float | None = None
+    if re.fullmatch(r"\d{1,9}(\.\d+)?", value):
+        seconds = float(value)
+    elif value:
+        try:
+            at = parsedate_to_datetime(value)
+        except (ValueError, TypeError):
+            at = None
+        if at is not None:
+            at = at if at.tzinfo else at.replace(tzinfo=timezone.utc)
+            seconds = max(0.0, (at - datetime.now(timezone.utc)).total_seconds())
+    if seconds is None and (match := re.search(r"try again in (\d+(?:\.\d+)?)(ms|s)\b", said)):
+        # The reference server loses the header; OpenAI's message repeats it in words.
+        seconds = float(match[1]) / (1000 if match[2] == "ms" else 1)
+    return None if seconds is None else min(seconds, _MAX_RETRY_AFTER)
+
+
+def _media_type(content_type: str | None) -> str:
+    return (content_type or "").partition(";")[0].strip().lower()
+
+
+def _printable(text: str, *, keep_lines: bool = False) -> str:
+    """Return text that can be printed, logged and put on one line.
+
+    aiohttp turns a byte that is not UTF-8 in a reason phrase into a lone surrogate; such
+    phrases are Latin-1 on the wire.
+    """
+    try:
+        raw = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raw = text.encode("utf-8", "replace")
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        text = raw.decode("latin-1")
+    return "".join(
+        c if c.isprintable() or (keep_lines and c in "\n\t") else " " for c in text
+    ).strip()
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,0 +1,175 @@
+"""One aiohttp session per running event loop and connection settings.
+
+Connections belong to the loop they were opened on, not to a model: LangChain re-creates
+models freely, and users call `asyncio.run` many times with one model. So the sessions
+hang on the loop object itself: no global table, nothing to sweep, nothing that a later
+loop with the same `id` could find, and a loop that is dropped takes its sessions along.
+
+They are closed in the loop's own `close()`, which `asyncio.run`, test frameworks and
+hand-made loops all end with, whether or not they call `shutdown_asyncgens()` before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import aiohttp
+
+_ATTRIBUTE = "_langchain_ai365vip_sessions"
+
+# The reference server advertises 5 s and closes at 6 (measured); a connection that we
+# give up first is never found dead by a request.
+KEEPALIVE_SECONDS = 4.0
+
+
+class ConnectionSettings(NamedTuple):
+    """What makes two requests unable to share a session. Never the key, never headers."""
+
+    max_connections: int | None = None
+    # A SOCKS proxy is part of the connector; an HTTP proxy is named per request.
+    socks_proxy: str | None = None
+
+
+class _Closable(Protocol):
+    def close(self) -> None: ...
+
+
+class PooledSession:
+    """A session and the replies that are being read from it."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self.session = session
+        self.replies: set[_Closable] = set()
+        self._retired = False
+
+    def release(self, reply: _Closable) -> None:
+        """Note that a reply has ended; a retired session closes after its last one."""
+        self.replies.discard(reply)
+        if self._retired and not self.replies:
+            self._close_soon()
+
+    def retire(self) -> None:
+        """Close as soon as no reply is being read: never cuts anyone's stream."""
+        self._retired = True
+        if not self.replies:
+            self._close_soon()
+
+    def _close_soon(self) -> None:
+        # The connector's close() closes the sockets at once and returns something to wait
+        # with; detach() keeps the session's own destructor from complaining.
+        connector = self.session.connector
+        self.session.detach()
+        if connector is not None:
+            connector.close()
+
+    async def aclose(self) -> None:
+        """Close now, cutting what is still being read."""
+        for reply in tuple(self.replies):
+            reply.close()
+        await self.session.close()
+
+
+class LoopSessions:
+    """The sessions of one event loop."""
+
+    def __init__(self) -> None:
+        self._by_settings: dict[ConnectionSettings, PooledSession] = {}
+
+    def get(self, settings: ConnectionSettings) -> PooledSession:
+        """Return the session for these settings, made at first use."""
+        pooled = self._by_settings.get(settings)
+        if pooled is None or pooled.session.closed:
+            pooled = PooledSession(_new_session(settings))
+            self._by_settings[settings] = pooled
+        return pooled
+
+    def retire(self, settings: ConnectionSettings) -> None:
+        """Close the session for these settings once nobody reads from it."""
+        pooled = self._by_settings.pop(settings, None)
+        if pooled is not None:
+            pooled.retire()
+
+    async def aclose(self) -> None:
+        """Close all of them."""
+        pooled, self._by_settings = self._by_settings, {}
+        for each in pooled.values():
+            await each.aclose()
+
+
+def sessions_of(loop: asyncio.AbstractEventLoop) -> LoopSessions:
+    """Return the sessions of a loop; the first call arranges for their end with it."""
+    sessions: LoopSessions | None = getattr(loop, _ATTRIBUTE, None)
+    if sessions is None:
+        sessions = LoopSessions()
+        setattr(loop, _ATTRIBUTE, sessions)
+        _close_with_loop(loop, sessions)
+    return sessions
+
+
+def _close_with_loop(loop: asyncio.AbstractEventLoop, sessions: LoopSessions) -> None:
+    close_loop: Callable[[], None] = loop.close
+
+    def close() -> None:
+        if not loop.is_closed() and not loop.is_running():
+            loop.run_until_complete(sessions.aclose())
+        close_loop()
+
+    # asyncio has no hook for "this loop ends" that every way of ending one reaches.
+    setattr(loop, "close", close)  # noqa: B010 - mypy rightly refuses the plain assignment
+
+
+def _new_session(settings: ConnectionSettings) -> aiohttp.ClientSession:
+    limits: dict[str, Any] = {
+        "limit": settings.max_connections or 0,
+        "keepalive_timeout": KEEPALIVE_SECONDS,
+    }
+    if settings.socks_proxy is None:
+        connector: aiohttp.BaseConnector = aiohttp.TCPConnector(**limits)
+    else:
+        connector = socks_connector(settings.socks_proxy, **limits)
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(),
+        trace_configs=[_trace_config()],
+        # A reply is text with no line structure; only the head has limits.
+        auto_decompress=True,
+    )
+
+
+def socks_connector(url: str, **limits: Any) -> aiohttp.BaseConnector:
+    """Build a connector for a SOCKS proxy.
+
+    Raises:
+        ImportError: `aiohttp-socks` is not installed.
+    """
+    try:
+        from aiohttp_socks import ProxyConnector
+    except ImportError as exc:
+        raise ImportError(
+            'A SOCKS proxy needs the package aiohttp-socks: pip install "langchain-ai365vip[socks]"'
+        ) from exc
+    # rdns: the proxy resolves the name, so that it does not leak to the local resolver.
+    connector: aiohttp.BaseConnector = ProxyConnector.from_url(url, rdns=True, **limits)
+    return connector
+
+
+def _trace_config() -> aiohttp.TraceConfig:
+    """Tell each request's `HeadDeadline` (its trace context) which step it has reached."""
+
+    async def connecting(_session: Any, context: Any, _params: Any) -> None:
+        context.trace_request_ctx.connecting()
+
+    async def connected(_session: Any, context: Any, _params: Any) -> None:
+        context.trace_request_ctx.connected(reused=False)
+
+    async def reused(_session: Any, context: Any, _params: Any) -> None:
+        context.trace_request_ctx.connected(reused=True)
+
+    config = aiohttp.TraceConfig()
+    config.on_connection_create_start.append(connecting)
+    config.on_connection_create_end.append(connected)
+    config.on_connection_reuseconn.append(reused)
+    return config

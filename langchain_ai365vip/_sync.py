@@ -1,0 +1,220 @@
+"""An async iterator, or a coroutine, seen from sync code: one background loop per process.
+
+`asyncio.run` fails inside a running loop (a notebook) and a loop per call throws the open
+connections away. So sync calls run on one event loop in a daemon thread, made at first use,
+made anew after a fork, and closed at the interpreter's exit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import contextvars
+import os
+import queue
+import threading
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from typing import Any, Final, Generic, TypeVar
+
+T = TypeVar("T")
+
+# Items waiting for a slow consumer before its producer pauses; it goes on at a quarter.
+_HIGH_WATER: Final = 1024
+_LOW_WATER: Final = _HIGH_WATER // 4
+
+
+class _LoopThread:
+    """A daemon thread that runs an event loop until `stop()`."""
+
+    def __init__(self) -> None:
+        self.loop: asyncio.AbstractEventLoop
+        self._stopping: asyncio.Event
+        self._ready = threading.Event()
+        # An empty context: the thread outlives the call that happened to start it.
+        self._thread = threading.Thread(
+            target=contextvars.Context().run,
+            args=(asyncio.run, self._main()),
+            name="langchain-ai365vip",
+            daemon=True,
+        )
+        self._thread.start()
+        self._ready.wait()
+
+    async def _main(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self._stopping = asyncio.Event()
+        self._ready.set()
+        await self._stopping.wait()
+
+    def start(
+        self, coroutine: Coroutine[Any, Any, None], ended: Callable[[BaseException | None], None]
+    ) -> _Started:
+        """Run a coroutine as a task of the loop, in the caller's context.
+
+        Args:
+            coroutine: What to run.
+            ended: Called on the loop when the task is over, with what it raised.
+        """
+        if threading.current_thread() is self._thread:
+            coroutine.close()
+            raise RuntimeError(
+                "A sync call of ChatAI365VIP was made from a callback that runs on its own "
+                "background event loop, where it would wait for itself. Use the async method."
+            )
+        started = _Started(self.loop, ended)
+        self.loop.call_soon_threadsafe(started.run, coroutine, context=contextvars.copy_context())
+        return started
+
+    def stop(self) -> None:
+        """Cancel what runs, close the loop with its connections, end the thread."""
+        if self._thread.is_alive():
+            self.loop.call_soon_threadsafe(self._stopping.set)
+            self._thread.join(timeout=5)
+
+
+class _Started:
+    """A task on the background loop, as another thread sees it."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, ended: Callable[[BaseException | None], None]
+    ) -> None:
+        self._loop = loop
+        self._ended = ended
+        self._task: asyncio.Task[None] | None = None
+
+    def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Begin; runs on the loop."""
+        self._task = self._loop.create_task(coroutine)
+        # A callback rather than the coroutine's own `finally`: a task that is cancelled
+        # before its first step never gets there.
+        self._task.add_done_callback(self._done)
+
+    def cancel(self) -> None:
+        """Ask the task to end; may be called from any thread, at any time."""
+        # A closed loop runs nothing any more.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._cancel)
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._ended(asyncio.CancelledError() if task.cancelled() else task.exception())
+
+
+class _Ended:
+    """Put in the queue after the last item, with the exception that ended the iterator."""
+
+    def __init__(self, error: BaseException | None) -> None:
+        self.error = error
+
+
+class _Bridge(Generic[T]):
+    """Items from a task on the loop to a thread that waits for them."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._queue: queue.SimpleQueue[T | _Ended] = queue.SimpleQueue()
+        self._paused: asyncio.Event | None = None
+
+    async def pump(self, items: AsyncGenerator[T, None]) -> None:
+        """Fill the queue; runs on the loop."""
+        put, size = self._queue.put, self._queue.qsize
+        async with contextlib.aclosing(items):
+            async for item in items:
+                put(item)
+                if size() > _HIGH_WATER:
+                    await self._wait_for_room()
+
+    def end(self, error: BaseException | None) -> None:
+        """Put the end mark; runs on the loop."""
+        self._queue.put(_Ended(error))
+
+    def get(self) -> T | _Ended:
+        """Wait for the next item; runs in the consumer's thread."""
+        item = self._queue.get()
+        paused = self._paused
+        if paused is not None and self._queue.qsize() < _LOW_WATER:
+            self._loop.call_soon_threadsafe(paused.set)
+        return item
+
+    async def _wait_for_room(self) -> None:
+        self._paused = asyncio.Event()
+        # The consumer may have emptied the queue before it could see the event.
+        if self._queue.qsize() > _LOW_WATER:
+            await self._paused.wait()
+        self._paused = None
+
+
+def iterate(make: Callable[[], AsyncGenerator[T, None]]) -> Generator[T, None, None]:
+    """Iterate over an async generator, which runs on the background loop.
+
+    Closing the returned generator early closes the async one.
+    """
+    thread = _loop_thread()
+    bridge: _Bridge[T] = _Bridge(thread.loop)
+    started = thread.start(bridge.pump(make()), bridge.end)
+    ended = False
+    try:
+        while True:
+            item = bridge.get()
+            if isinstance(item, _Ended):
+                ended = True
+                if item.error is not None:
+                    raise _not_cancelled(item.error)
+                return
+            yield item
+    finally:
+        if not ended:
+            started.cancel()
+
+
+def run(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run a coroutine on the background loop and wait for its result.
+
+    An exception in the waiting thread, such as KeyboardInterrupt, cancels it.
+    """
+
+    async def once() -> AsyncGenerator[T, None]:
+        yield await make()
+
+    with contextlib.closing(iterate(once)) as results:
+        return next(results)
+
+
+def _not_cancelled(error: BaseException) -> BaseException:
+    if isinstance(error, asyncio.CancelledError):
+        return RuntimeError("The call was cancelled because the interpreter is shutting down.")
+    return error
+
+
+_lock = threading.Lock()
+_thread: _LoopThread | None = None
+
+
+def _loop_thread() -> _LoopThread:
+    global _thread
+    with _lock:
+        if _thread is None:
+            _thread = _LoopThread()
+        return _thread
+
+
+def _stop_at_exit() -> None:
+    if _thread is not None:
+        _thread.stop()
+
+
+def _forget_after_fork() -> None:
+    # The child has the loop object but not its thread. Closing it there would take the
+    # parent's sockets out of the epoll set that the two share; so it is left as it is.
+    global _thread, _lock
+    _thread = None
+    _lock = threading.Lock()
+
+
+atexit.register(_stop_at_exit)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)

@@ -1,0 +1,161 @@
+"""Time limits: the four that a user sets, and the two mechanisms that enforce them."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import sys
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any, NamedTuple
+
+if sys.version_info >= (3, 11):
+    from asyncio import timeout as _timeout
+else:  # aiohttp depends on async_timeout there
+    from async_timeout import timeout as _timeout
+
+
+class Timeout(NamedTuple):
+    """Time limits of a request, in seconds; `None` switches one off.
+
+    Attributes:
+        connect: To look up the name, connect, and agree on TLS. Default 10.
+        first_byte: From then to the first byte of the reply's text. Default 120: a
+            language model may read a long prompt before it says a word, and this wire
+            has no keep-alive bytes.
+        between_bytes: Between two reads of the reply, counted only while the caller is
+            waiting for text. Default 60.
+        total: For the whole request, retries not included. Default none: a long answer
+            is not a fault.
+    """
+
+    connect: float | None = 10.0
+    first_byte: float | None = 120.0
+    between_bytes: float | None = 60.0
+    total: float | None = None
+
+    @classmethod
+    def of(cls, value: Timeout | float | None) -> Timeout:
+        """Read what a user may pass as `timeout`.
+
+        Args:
+            value: A `Timeout`; seconds of inactivity allowed in each step, as in httpx;
+                or `None` for the defaults.
+
+        Raises:
+            ValueError: A limit that is not a number of seconds above 0.
+        """
+        if value is None:
+            return cls()
+        timeout = value if isinstance(value, Timeout) else cls(value, value, value)
+        for name, limit in timeout._asdict().items():
+            if limit is not None and not 0 < limit < math.inf:
+                raise ValueError(f"timeout: {name} must be a number of seconds above 0, or None")
+        return timeout
+
+
+class HeadDeadline:
+    """A deadline over the steps up to the response head, moved on as they pass.
+
+    Used as `async with deadline.running():` around the request; aiohttp's trace signals
+    call the step methods. `step` names the one that was under way when time ran out.
+    """
+
+    __slots__ = ("_loop", "_scope", "_timeout", "reused", "step", "total_at")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, timeout: Timeout) -> None:
+        self._loop = loop
+        self._timeout = timeout
+        self.total_at = None if timeout.total is None else loop.time() + timeout.total
+        self._scope: Any = None
+        self.step = "waiting for a free connection"
+        self.reused = False
+
+    def running(self) -> AbstractAsyncContextManager[Any]:
+        """The scope in which the deadline cancels the current task."""
+        self._scope = _timeout(self._timeout.total)
+        return self._scope  # type: ignore[no-any-return]
+
+    def connecting(self) -> None:
+        """A new connection is being made."""
+        self.reused = False
+        self._enter("connecting", self._timeout.connect)
+
+    def connected(self, *, reused: bool) -> None:
+        """A connection is there; from now on the server is what we wait for."""
+        self.reused = reused
+        self._enter("waiting for the first byte of the reply", self._timeout.first_byte)
+
+    def _enter(self, step: str, limit: float | None) -> None:
+        self.step = step
+        at = self.total_at
+        if limit is not None:
+            step_at = self._loop.time() + limit
+            at = step_at if at is None else min(at, step_at)
+        if sys.version_info >= (3, 11):
+            self._scope.reschedule(at)
+        elif at is not None:
+            self._scope.update(at)
+        else:
+            self._scope.reject()
+
+
+class BodyWatchdog:
+    """Calls `expired` when a reader has waited longer than its limit for bytes.
+
+    aiohttp's own `sock_read` re-arms a timer at every read; this one only notes the time
+    (`since`) and re-arms when its timer fires, about once per limit.
+
+    Attributes:
+        since: When the current wait began (loop time), or `None` while nobody waits: a
+            slow consumer is not a slow server.
+        now: The loop's clock.
+    """
+
+    __slots__ = ("_expired", "_handle", "_limit", "_loop", "_total_at", "now", "since")
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        limit: float | None,
+        total_at: float | None,
+        expired: Callable[[str], None],
+    ) -> None:
+        self._loop = loop
+        self.now = loop.time
+        self._limit = limit
+        self._total_at = total_at
+        self._expired = expired
+        self._handle: asyncio.TimerHandle | None = None
+        self.since: float | None = None
+        self._arm(loop.time())
+
+    def limit_to(self, limit: float | None) -> None:
+        """Set another limit for the waits that begin from now on."""
+        self._limit = limit
+        self.stop()
+        self._arm(self._loop.time())
+
+    def stop(self) -> None:
+        """Call nothing any more."""
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def _arm(self, since: float) -> None:
+        at = math.inf if self._limit is None else since + self._limit
+        if self._total_at is not None:
+            at = min(at, self._total_at)
+        if at < math.inf:
+            self._handle = self._loop.call_at(at, self._check)
+
+    def _check(self) -> None:
+        now = self._loop.time()
+        if self._total_at is not None and now >= self._total_at:
+            self._expired("the total time limit passed")
+        elif self.since is None:
+            self._arm(now)
+        elif self._limit is not None and now >= self.since + self._limit:
+            self._expired(f"no byte came for {self._limit:g} s")
+        else:
+            self._arm(self.since)
