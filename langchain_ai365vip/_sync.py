@@ -184,6 +184,11 @@ def run(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
         return next(results)
 
 
+def is_running() -> bool:
+    """Say whether the background loop has been needed so far."""
+    return _thread is not None
+
+
 def _not_cancelled(error: BaseException) -> BaseException:
     if isinstance(error, asyncio.CancelledError):
         return RuntimeError("The call was cancelled because the interpreter is shutting down.")

@@ -1,0 +1,34 @@
+"""What all tests share: an environment without settings, and endpoints on loopback."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from tests.endpoint import Endpoint
+
+_SETTINGS = ("AI365VIP_API_KEY", "AI365VIP_BASE_URL", "AI365VIP_PROXY")
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test depends on the settings of the machine it runs on."""
+    for name in (*_SETTINGS, *_PROXIES, *(name.upper() for name in _PROXIES)):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Endpoint]:
+    """A scripted endpoint on a thread of its own; see `tests/endpoint.py`."""
+    with Endpoint() as running:
+        yield running
+
+
+@pytest.fixture
+async def paced(endpoint: Endpoint) -> AsyncIterator[Endpoint]:
+    """The endpoint, sending piece n+1 only after `endpoint.release()`."""
+    endpoint.paced = True
+    yield endpoint
+    endpoint.release_all()

@@ -1,0 +1,129 @@
+"""A scripted endpoint: a real aiohttp.web server on loopback that imports none of our code.
+
+It answers `POST /api/chat` with the pieces that a test has set, one HTTP chunk per piece, and
+keeps what it was sent and how many connections it saw.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from aiohttp import web
+
+Pieces = Sequence[str | bytes]
+
+
+class Endpoint:
+    """A server on a thread of its own, so that sync calls can be tested too.
+
+    Attributes:
+        pieces: What a reply consists of; or a function of the request's JSON.
+        bodies: The JSON of every request so far.
+        headers: The headers of every request so far.
+        connections: TCP connections accepted so far.
+        closed: Set when a client went away before its reply was complete.
+        paced: Send a piece only after a `release()`.
+    """
+
+    def __init__(self, pieces: Pieces = ("Hello", " there", "!")) -> None:
+        self.pieces: Pieces | Callable[[dict[str, Any]], Pieces] = pieces
+        self.response: Callable[[web.Request], web.StreamResponse] | None = None
+        self.bodies: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        self.connections = 0
+        self.closed = threading.Event()
+        self.paced = False
+        self.base_url = ""
+        self._released = threading.Semaphore(0)
+        self._release_all = False
+        self._loop: asyncio.AbstractEventLoop
+        self._stop: asyncio.Event
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._ready = threading.Event()
+
+    def __enter__(self) -> Endpoint:
+        self._thread.start()
+        self._ready.wait()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.release_all()
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+
+    def release(self, count: int = 1) -> None:
+        """Let the paced replies send this many more pieces."""
+        self._released.release(count)
+
+    def release_all(self) -> None:
+        """Let everything through."""
+        self._release_all = True
+
+    @property
+    def requests(self) -> int:
+        """How many requests were made."""
+        return len(self.bodies)
+
+    def _run(self) -> None:
+        asyncio.run(self._serve())
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        app = web.Application()
+        app.router.add_post("/api/chat", self._chat)
+        app.router.add_post("/api/models", self._models)
+        runner = web.AppRunner(app, handler_cancellation=True)
+        await runner.setup()
+        server = await self._loop.create_server(self._connected(runner), "127.0.0.1", 0)
+        self.base_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        self._ready.set()
+        await self._stop.wait()
+        server.close()
+        await runner.cleanup()
+
+    def _connected(self, runner: web.AppRunner) -> Callable[[], asyncio.BaseProtocol]:
+        def accept() -> asyncio.BaseProtocol:
+            self.connections += 1
+            assert runner.server is not None
+            return runner.server()
+
+        return accept
+
+    async def _chat(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        self.bodies.append(body)
+        self.headers.append(dict(request.headers))
+        if self.response is not None:
+            return self.response(request)
+        pieces = self.pieces(body) if callable(self.pieces) else self.pieces
+        response = web.StreamResponse()
+        # As the reference server: chunked, no Content-Type.
+        response.enable_chunked_encoding()
+        try:
+            for piece in pieces:
+                await self._may_send()
+                if not response.prepared:
+                    await response.prepare(request)
+                await response.write(piece.encode() if isinstance(piece, str) else piece)
+            if not response.prepared:
+                await response.prepare(request)
+            await response.write_eof()
+        except (asyncio.CancelledError, ConnectionResetError):
+            self.closed.set()
+            raise
+        return response
+
+    async def _models(self, request: web.Request) -> web.Response:
+        self.bodies.append(await request.json())
+        return web.Response(text=json.dumps([{"id": "gpt-4o", "name": "GPT-4o"}]))
+
+    async def _may_send(self) -> None:
+        while self.paced and not self._release_all:
+            if self._released.acquire(blocking=False):
+                return
+            await asyncio.sleep(0.001)
