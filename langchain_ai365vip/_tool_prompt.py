@@ -11,10 +11,252 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Final, Literal, NamedTuple
 
-_TAG_OPENING = re.compile(r"<(?=\||\s*/?\s*(?:tools?|tool_calls?|tool_responses?|think)\b)", re.I)
+from langchain_core.tools import BaseTool
+from langchain_core.utils.function_calling import convert_to_openai_tool
+
+Tool = Mapping[str, Any] | type | Callable[..., Any] | BaseTool
+
+_TAG_OPENING = re.compile(
+    r"<(?=\||\s*/?\s*(?:tools?|tool_calls?|tool_responses?|schema|think)\b)", re.IGNORECASE
+)
+
+
+class ToolChoice(NamedTuple):
+    """Whether the model may, must or must not call a tool; `name` for a certain one."""
+
+    mode: Literal["auto", "none", "any", "tool"]
+    name: str | None = None
+
+    @property
+    def forced(self) -> bool:
+        """Whether a reply without a call is not acceptable."""
+        return self.mode in ("any", "tool")
+
+
+AUTO: Final = ToolChoice("auto")
+_MODES: Final[Mapping[Any, ToolChoice]] = {
+    None: AUTO,
+    False: AUTO,  # as in ChatOpenAI: no constraint, not "no tools"
+    True: ToolChoice("any"),
+    "auto": AUTO,
+    "none": ToolChoice("none"),
+    "any": ToolChoice("any"),
+    "required": ToolChoice("any"),
+}
+
+
+# ---------------------------------------------------------------- what the caller binds
+
+
+def to_openai_tools(tools: Sequence[Tool], *, strict: bool | None = None) -> list[dict[str, Any]]:
+    """Turn tools of every form that LangChain accepts into OpenAI function tools.
+
+    Args:
+        tools: BaseTools, functions, pydantic classes, TypedDicts, JSON schemas, OpenAI,
+            Anthropic or Bedrock dicts; not changed.
+        strict: As in `convert_to_openai_tool`.
+
+    Raises:
+        ValueError: For a provider's built-in tool, for something that is no tool, or for
+            two tools of one name.
+    """
+    converted = [_to_openai_tool(tool, f"tools[{i}]", strict) for i, tool in enumerate(tools)]
+    names = Counter(tool["function"]["name"] for tool in converted)
+    twice = [name for name, count in names.items() if count > 1]
+    if twice:
+        raise ValueError(
+            f"Two tools have the same name: {', '.join(twice)}. A call could not tell them apart: "
+            "rename one."
+        )
+    return converted
+
+
+def _to_openai_tool(tool: Tool, where: str, strict: bool | None) -> dict[str, Any]:
+    if isinstance(tool, dict):
+        tool = _function_dict(tool, where)
+    try:
+        converted = convert_to_openai_tool(tool, strict=strict)
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{where} cannot be described to the model: {error}") from error
+    if converted.get("type") != "function":
+        raise _built_in(where, converted)
+    return converted
+
+
+def _function_dict(tool: dict[str, Any], where: str) -> dict[str, Any]:
+    """Return the dict to convert, without OpenAI's wrapping; refuse built-in tools."""
+    kind = tool.get("type")
+    if kind == "function":
+        # Flat in OpenAI's Responses form, nested in its Chat Completions form.
+        function = tool.get("function", tool)
+        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+            raise ValueError(f'{where} has no function name. Give it one: {{"name": …}}.')
+        return {key: value for key, value in function.items() if key != "type"}
+    if kind in (None, "object") or "input_schema" in tool:
+        return tool
+    raise _built_in(where, tool)
+
+
+def _built_in(where: str, tool: Mapping[str, Any]) -> ValueError:
+    return ValueError(
+        f'{where} is a built-in tool of another provider (type "{tool.get("type")}"): it runs on '
+        "that provider's servers, and this endpoint has none. Bind a function or a BaseTool that "
+        "does the work here."
+    )
+
+
+def normalise_tool_choice(tool_choice: Any, tool_names: Collection[str]) -> ToolChoice:
+    """Read a `tool_choice` in any of LangChain's, OpenAI's or Anthropic's forms.
+
+    Args:
+        tool_choice: `None`, `"auto"` or `False` (the model decides), `"none"`, `"any"`,
+            `"required"` or `True` (some call), a tool's name, or a dict such as
+            `{"type": "function", "function": {"name": …}}`, `{"type": "tool", "name": …}`
+            or `{"type": "any"}`.
+        tool_names: The names of the bound tools.
+
+    Raises:
+        ValueError: For an unknown form or name, or a forced call with no tools bound.
+    """
+    choice = _read_choice(tool_choice, tool_names)
+    if choice.forced and not tool_names:
+        raise ValueError(f"tool_choice={tool_choice!r} forces a call, but no tools are bound.")
+    if choice.name is not None and choice.name not in tool_names:
+        raise ValueError(
+            f"tool_choice={tool_choice!r} names a tool that is not bound. "
+            f"Bound are: {', '.join(tool_names)}."
+        )
+    return choice
+
+
+def _read_choice(tool_choice: Any, tool_names: Collection[str]) -> ToolChoice:
+    if isinstance(tool_choice, Mapping):
+        return _read_choice_dict(tool_choice)
+    if isinstance(tool_choice, str):
+        named = ToolChoice("tool", tool_choice)
+        return named if tool_choice in tool_names else _MODES.get(tool_choice, named)
+    if tool_choice is None or isinstance(tool_choice, bool):
+        return _MODES[tool_choice]
+    raise _unknown_choice(tool_choice)
+
+
+def _read_choice_dict(tool_choice: Mapping[str, Any]) -> ToolChoice:
+    kind = tool_choice.get("type")
+    if tool_choice.keys() == {"type"} and isinstance(kind, str) and kind in _MODES:
+        return _MODES[kind]
+    function = tool_choice.get("function", tool_choice)
+    name = function.get("name") if isinstance(function, Mapping) else None
+    known = tool_choice.keys() <= {"type", "function", "name"}
+    if kind not in ("function", "tool") or not isinstance(name, str) or not known:
+        raise _unknown_choice(tool_choice)
+    return ToolChoice("tool", name)
+
+
+def _unknown_choice(tool_choice: Any) -> ValueError:
+    return ValueError(
+        f"tool_choice={tool_choice!r} is not understood. Use None, 'auto', 'none', 'any', a tool's "
+        "name or {'type': 'function', 'function': {'name': …}}; for one call at most, use "
+        "parallel_tool_calls=False."
+    )
+
+
+# ---------------------------------------------------------------- what the model is told
+
+
+def describe_tools(
+    tools: Sequence[Mapping[str, Any]], *, tool_choice: ToolChoice = AUTO, parallel: bool = True
+) -> str:
+    """Write the prompt's section on tools.
+
+    Args:
+        tools: OpenAI function tools; not changed. None of them: no section.
+        tool_choice: A forced choice is stated, and a named tool is the only one shown;
+            under "none" no tool is shown and calls are ruled out.
+        parallel: Whether a reply may hold several calls.
+    """
+    if not tools:
+        return ""
+    if tool_choice.mode == "none":
+        return "Do not call functions in this reply: answer in words."
+    functions = [tool["function"] for tool in tools]
+    if tool_choice.name is not None:
+        functions = [function for function in functions if function["name"] == tool_choice.name]
+    how_many = "one or more functions" if parallel else "one function per reply"
+    # The wording, line breaks and JSON spacing are those of Qwen 2.5's and Qwen 3's chat
+    # template (Hermes' differs little): models trained on it know what to do.
+    return "\n".join(
+        [
+            "# Tools",
+            "",
+            f"You may call {how_many} to assist with the user query.",
+            "",
+            "You are provided with function signatures within <tools></tools> XML tags:",
+            "<tools>",
+            *(to_json({"type": "function", "function": _shown(item)}) for item in functions),
+            "</tools>",
+            "",
+            "For each function call, return a json object with function name and arguments "
+            "within <tool_call></tool_call> XML tags:",
+            "<tool_call>",
+            '{"name": <function-name>, "arguments": <args-json-object>}',
+            "</tool_call>",
+            "",
+            "The results come back within <tool_response></tool_response> XML tags; never write "
+            f"those yourself. {_rule(tool_choice, parallel)}",
+        ]
+    )
+
+
+def _shown(function: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what is meant for OpenAI's servers, such as "strict"."""
+    return {key: function[key] for key in ("name", "description", "parameters") if key in function}
+
+
+def _rule(choice: ToolChoice, parallel: bool) -> str:
+    if not choice.forced:
+        return "When no function is needed, answer in words."
+    what = "a function" if choice.name is None else f"the function {to_json(choice.name)}"
+    only = "function calls" if parallel else "the call"
+    return f"In this reply you must call {what}: write only {only}, no other text."
+
+
+def tool_reminder(*, tool_choice: ToolChoice = AUTO, parallel: bool = True) -> str:
+    """Write the section's rule in brief, to repeat at the end of a long conversation."""
+    if tool_choice.mode == "none":
+        return "[Do not call functions in this reply: answer in words.]"
+    limit = "" if parallel else ", one per reply"
+    return (
+        '[To call a function, write <tool_call>\n{"name": <function-name>, "arguments": '
+        f"<args-json-object>}}\n</tool_call>{limit}. {_rule(tool_choice, parallel)}]"
+    )
+
+
+def describe_schema(schema: Mapping[str, Any] | None = None, *, tools: bool = False) -> str:
+    """Write the prompt's section on an answer in JSON.
+
+    Args:
+        schema: The JSON schema to fit; `None` for any JSON object.
+        tools: Whether the model may call tools first.
+    """
+    when = "When you do not call a function, answer" if tools else "Answer"
+    lines = [f"{when} with one JSON object and nothing else: no other text, no code fence."]
+    if schema is not None:
+        # Hermes' JSON mode has this sentence and these tags.
+        lines += ["Here's the json schema you must adhere to:", "<schema>", to_json(schema)]
+        lines.append("</schema>")
+    return "\n".join(lines)
+
+
+def schema_reminder(*, tools: bool = False) -> str:
+    """Write that section's rule in brief, to repeat at the end of a long conversation."""
+    return f"[{describe_schema(tools=tools)}]"
+
+
+# ---------------------------------------------------------------- what was called and came back
 
 
 def _safe(json_text: str) -> str:
