@@ -6,6 +6,8 @@ The protocol is that of Chatbot UI version 1 (`POST /api/chat`). Where a comment
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple, TypedDict
@@ -173,3 +175,195 @@ def escape_special_tokens_in_json(text: str) -> str:
     if "<|" not in text:
         return text
     return _SPECIAL_TOKEN.sub(lambda match: "\\u003c" + match[0][1:], text)
+
+
+class MalformedRequest(ValueError):  # noqa: N818 - it names the request, as HTTP does
+    """A request body that is not what the protocol asks for.
+
+    The message names the field and what was expected. It never repeats what the client
+    sent, so it is safe in a log and in a reason phrase.
+    """
+
+    def __init__(self, field: str, expected: str, found: str) -> None:
+        super().__init__(f"{field}: expected {expected}, found {found}")
+        self.field = field
+
+
+class ChatRequest(NamedTuple):
+    """The body of `POST /api/chat`, checked, as a server reads it.
+
+    `prompt` also holds the system messages that stood among the turns, joined by a blank
+    line, so that a model sees one system message. `temperature` is `None` when the
+    client left it to the server.
+    """
+
+    model: str
+    messages: list[WireMessage]
+    prompt: str
+    temperature: float | None
+    key: str
+
+
+def parse_chat_request(body: bytes) -> ChatRequest:
+    """Read the body of `POST /api/chat`.
+
+    Unknown fields are ignored, as the reference server does; so is `tokenLimit`, since
+    nothing is ever trimmed here.
+
+    Raises:
+        MalformedRequest: The body is not JSON, or a field is not what it must be.
+    """
+    payload = _parse_object(body)
+    model = _member(payload, "model", dict, "an object with an id")
+    name = _text(model.get("id"), "model.id")
+    if not name:
+        raise MalformedRequest("model.id", "a model's id", "an empty string")
+    turns = _member(payload, "messages", list, "an array of messages")
+    messages = [_message(turn, f"messages[{index}]") for index, turn in enumerate(turns)]
+    system = [_text(payload.get("prompt"), "prompt", optional=True)]
+    system += [content for role, content in messages if role == "system"]
+    prompt = "\n\n".join(filter(None, system))
+    kept: list[WireMessage] = [
+        {"role": role, "content": content} for role, content in messages if role != "system"
+    ]
+    if not kept and not prompt:
+        raise MalformedRequest("messages", "at least one message", "neither one nor a prompt")
+    temperature = _number(payload.get("temperature"), "temperature")
+    return ChatRequest(name, kept, prompt, temperature, _key(payload))
+
+
+def parse_models_request(body: bytes) -> str:
+    """Read the body of `POST /api/models` and return its key.
+
+    Raises:
+        MalformedRequest: The body is not JSON, or the key is not a string.
+    """
+    return _key(_parse_object(body))
+
+
+def _parse_object(body: bytes) -> dict[str, Any]:
+    try:
+        payload = json.loads(body.decode("utf-8-sig"), parse_constant=_refuse_constant)
+    except UnicodeDecodeError:
+        raise MalformedRequest("body", "JSON in UTF-8", "bytes that are not UTF-8") from None
+    except RecursionError:
+        raise MalformedRequest("body", "a JSON object", "JSON that is nested too deeply") from None
+    except json.JSONDecodeError as error:
+        raise MalformedRequest(
+            "body", "a JSON object", f"an error at line {error.lineno} column {error.colno}"
+        ) from None
+    except ValueError:  # an integer of thousands of digits, or NaN
+        raise MalformedRequest("body", "a JSON object", "a number out of range") from None
+    if not isinstance(payload, dict):
+        raise MalformedRequest("body", "a JSON object", _kind(payload))
+    return payload
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(name)  # NaN and Infinity are Python's, not JSON's
+
+
+def _member(payload: Mapping[str, Any], field: str, kind: type, expected: str) -> Any:
+    value = payload.get(field)
+    if not isinstance(value, kind):
+        raise MalformedRequest(field, expected, _kind(value))
+    return value
+
+
+def _message(turn: object, field: str) -> tuple[Any, str]:
+    if not isinstance(turn, dict):
+        raise MalformedRequest(field, "an object with role and content", _kind(turn))
+    role = turn.get("role")
+    if role not in ("user", "assistant", "system"):
+        found = "another string" if isinstance(role, str) else _kind(role)
+        raise MalformedRequest(f"{field}.role", '"user", "assistant" or "system"', found)
+    return role, _text(turn.get("content"), f"{field}.content")
+
+
+def _text(value: object, field: str, *, optional: bool = False) -> str:
+    if value is None and optional:
+        return ""
+    if not isinstance(value, str):
+        raise MalformedRequest(field, "a string", _kind(value))
+    if not value.isascii() and _LONE_SURROGATE.search(value):
+        raise MalformedRequest(field, "whole characters", "a lone surrogate (half a character)")
+    return value
+
+
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def _number(value: object, field: str) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise MalformedRequest(field, "a number", _kind(value))
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise MalformedRequest(field, "a finite number", "one that is out of range")
+    return number
+
+
+def _key(payload: Mapping[str, Any]) -> str:
+    return _text(payload.get("key"), "key", optional=True)
+
+
+def _kind(value: object) -> str:
+    """Name a JSON value by its kind, never by what it holds."""
+    if value is None:
+        return "null or nothing"
+    names = {bool: "a boolean", str: "a string", list: "an array", dict: "an object"}
+    return names.get(type(value), "a number")
+
+
+def reason_phrase(text: str) -> str:
+    r"""Make a line that is safe as an HTTP reason phrase: printable ASCII, bounded.
+
+    Control characters and all that is not ASCII come out escaped (`\n`, `\xe9`), because
+    clients disagree on a reason's encoding and some fail on it.
+    """
+    line = " ".join(text.split())[:MAX_REASON]
+    return (
+        "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+        .encode("ascii", "backslashreplace")
+        .decode("ascii")[:MAX_REASON]
+    )
+
+
+# Far below the 8,190 bytes at which aiohttp's client refuses a status line.
+MAX_REASON: Final = 500
+
+
+class DeltaEncoder:
+    r"""Turns a model's deltas into UTF-8, one chunk each, never cut inside a character.
+
+    A delta may end in the first half of a surrogate pair (a provider that cuts JSON
+    strings like `"\ud83d"`); it is held until the other half comes. A half that stays
+    alone has no UTF-8 form and becomes U+FFFD.
+    """
+
+    def __init__(self) -> None:
+        self._held = ""
+
+    def encode(self, text: str) -> bytes:
+        """Return the bytes to send for this delta; may be empty."""
+        if not self._held:
+            try:
+                return text.encode()
+            except UnicodeEncodeError:
+                pass  # rare, and the slow way below mends it
+        text = self._held + text
+        self._held = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
+        return _join_surrogates(text[:-1] if self._held else text)
+
+    def flush(self) -> bytes:
+        """Return what is left once the last delta has come."""
+        held, self._held = self._held, ""
+        return _join_surrogates(held)
+
+
+def _join_surrogates(text: str) -> bytes:
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()

@@ -1,0 +1,253 @@
+"""Any LangChain runnable as a stream of text, and its failures as HTTP statuses. No HTTP here.
+
+A `TextSource` is what stands behind one model id of the endpoint (`server.py`).
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from http import HTTPStatus
+from typing import Any, NamedTuple, get_origin
+
+from langchain_core.exceptions import (
+    ContextOverflowError,
+    ModelAPIError,
+    ModelAuthenticationError,
+    ModelConnectionError,
+    ModelInvalidRequestError,
+    ModelNotFoundError,
+    ModelPermissionDeniedError,
+    ModelRateLimitError,
+    ModelTimeoutError,
+)
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
+from langchain_core.prompts import BasePromptTemplate
+from langchain_core.runnables import Runnable, RunnableSequence
+from langchain_core.runnables.base import RunnableBindingBase, RunnableLike, coerce_to_runnable
+
+from langchain_ai365vip._protocol import ChatRequest
+
+
+class UnsupportedOutputError(TypeError):
+    """The runnable yields something that is not text."""
+
+
+class TextSource:
+    """A runnable that answers a conversation with text.
+
+    Served are chat models, sequences that start with a prompt template (the conversation
+    goes to its messages placeholder) or take a list of messages, functions and generators
+    of the same, and LangGraph graphs whose state has `messages`, `create_agent`'s among
+    them (the text of every AI message, a blank line between two).
+
+    Raises:
+        ValueError: A prompt template does not take the conversation.
+    """
+
+    def __init__(self, runnable: RunnableLike[Any, Any]) -> None:
+        self._runnable: Runnable[Any, Any] = coerce_to_runnable(runnable)
+        self._is_graph = _is_graph(self._runnable)
+        self._takes_temperature = _takes_temperature(self._runnable)
+        self._placeholder = "messages" if self._is_graph else _placeholder(self._runnable)
+
+    @property
+    def name(self) -> str | None:
+        """The model's own name for itself, where it has one."""
+        model = _innermost(self._runnable)
+        for attribute in ("model_name", "model"):
+            name = getattr(model, attribute, None)
+            if isinstance(name, str) and name:
+                return name
+        return None
+
+    def stream(self, request: ChatRequest) -> tuple[AsyncIterator[Any], Callable[[Any], str]]:
+        """Start answering: an async generator of outputs, and what makes text of each.
+
+        Two parts, not one generator of text: each layer of async generators costs every
+        token about as much as all of this module.
+        """
+        messages: Any = to_messages(request)
+        if self._placeholder is not None:
+            messages = {self._placeholder: messages}
+        if self._is_graph:
+            # Every request brings the whole conversation, so each is a new thread to a
+            # graph that has a checkpointer.
+            config: Any = {"configurable": {"thread_id": str(uuid.uuid4())}}
+            stream = self._runnable.astream(messages, config, stream_mode="messages")
+            return stream, _GraphText()
+        if self._takes_temperature and request.temperature is not None:
+            return self._runnable.astream(messages, temperature=request.temperature), text_of
+        return self._runnable.astream(messages), text_of
+
+
+def to_messages(request: ChatRequest) -> list[BaseMessage]:
+    """Make LangChain's messages of a request: the prompt first, if there is one."""
+    messages: list[BaseMessage] = [SystemMessage(request.prompt)] if request.prompt else []
+    for turn in request.messages:
+        kind = HumanMessage if turn["role"] == "user" else AIMessage
+        messages.append(kind(turn["content"]))
+    return messages
+
+
+def text_of(output: Any) -> str:
+    """Return the text of one output: text blocks only, reasoning and tool calls left out.
+
+    Raises:
+        UnsupportedOutputError: The output is neither a string nor an AI message.
+    """
+    if isinstance(output, AIMessage):  # AIMessageChunk is one, too
+        content = output.content
+        return content if isinstance(content, str) else str(output.text)
+    if isinstance(output, str):
+        return output
+    raise UnsupportedOutputError(
+        f"The model yields {type(output).__name__}, and this endpoint can send only text: "
+        "end the chain in a chat model or in text, for example with .pick('answer') for "
+        "dictionaries."
+    )
+
+
+def has_tool_calls(output: Any) -> bool:
+    """Say whether an output without text asks for tools, which nobody here would run."""
+    return bool(getattr(output, "tool_calls", None) or getattr(output, "tool_call_chunks", None))
+
+
+class _GraphText:
+    """Text of a graph's `stream_mode="messages"`: AI messages, a blank line between two."""
+
+    def __init__(self) -> None:
+        self._last_id: str | None = None
+
+    def __call__(self, output: tuple[BaseMessage, Any]) -> str:
+        message = output[0]
+        if not isinstance(message, AIMessage):
+            return ""  # tool results and the user's own messages
+        text = text_of(message)
+        if not text:
+            return ""
+        before, self._last_id = self._last_id, message.id
+        return text if before in (None, message.id) else "\n\n" + text
+
+
+def _is_graph(runnable: Runnable[Any, Any]) -> bool:
+    # A graph can only have been made where LangGraph is already imported.
+    module = sys.modules.get("langgraph.pregel.protocol")
+    return module is not None and isinstance(runnable, module.PregelProtocol)
+
+
+def _innermost(runnable: Runnable[Any, Any]) -> Runnable[Any, Any]:
+    while isinstance(runnable, RunnableBindingBase):
+        runnable = runnable.bound
+    return runnable
+
+
+def _takes_temperature(runnable: Runnable[Any, Any]) -> bool:
+    model = _innermost(runnable)
+    return isinstance(model, BaseChatModel) and "temperature" in type(model).model_fields
+
+
+def _placeholder(runnable: Runnable[Any, Any]) -> str | None:
+    """Name the placeholder of a leading prompt template; `None` without a template."""
+    first = _innermost(runnable)
+    if isinstance(first, RunnableSequence):
+        first = _innermost(first.first)
+    if not isinstance(first, BasePromptTemplate):
+        return None
+    names = [name for name, kind in first.input_types.items() if get_origin(kind) is list]
+    others = [name for name in first.input_variables if name not in names]
+    if len(names) == 1 and not others:
+        return names[0]
+    raise ValueError(
+        "The chain starts with a prompt that does not take a conversation: it needs exactly "
+        'one messages placeholder, as ("placeholder", "{messages}") is, and no other '
+        f"variable, but it has {sorted(first.input_types) + others}. Put a function in front "
+        "that makes its input of the list of messages: "
+        "(lambda messages: {...}) | prompt | model."
+    )
+
+
+class Failure(NamedTuple):
+    """How a model's exception is told to a client: nothing here comes from its message."""
+
+    status: int
+    reason: str
+    retry_after: int | None
+
+
+_FAILURES: list[tuple[type[BaseException], int, str]] = [
+    (ModelAuthenticationError, 401, "Incorrect API key provided to the model"),
+    (ModelPermissionDeniedError, 403, "The model's provider denied permission"),
+    (ContextOverflowError, 400, "The model's maximum context length is exceeded"),
+    (ModelInvalidRequestError, 400, "The model refused the request as invalid"),
+    (ModelNotFoundError, 404, "The model does not exist at its provider"),
+    (ModelRateLimitError, 429, "Rate limit reached for the model"),
+    (ModelTimeoutError, 504, "The model did not answer in time"),
+    (ModelConnectionError, 502, "The model could not be reached"),
+    (ModelAPIError, 502, "The model's provider failed"),
+    (TimeoutError, 504, "The model did not answer in time"),
+    (ConnectionError, 502, "The model could not be reached"),
+    (UnsupportedOutputError, 500, "The model's output is not text"),
+]
+
+
+def failure_of(error: Exception) -> Failure:
+    """Map what a model raised to a status, a safe reason and the seconds to wait.
+
+    LangChain's classes come first; an exception of another library is judged by its
+    `status_code`, or its response's, as the providers' own clients have it.
+    """
+    known = (found[1:] for found in _FAILURES if isinstance(error, found[0]))
+    status, reason = next(known, None) or _foreign(error)
+    status_code = _status_code(error)
+    if status == 502 and status_code is not None and status_code >= 500:
+        status = status_code
+    if status == 429 and not getattr(error, "is_retryable", True):
+        reason = "The model's quota is exceeded"
+    return Failure(status, reason, _retry_after(error))
+
+
+def _foreign(error: Exception) -> tuple[int, str]:
+    # Before Python 3.11 asyncio's TimeoutError is a class of its own.
+    if type(error).__name__ in ("TimeoutError", "APITimeoutError", "ReadTimeout"):
+        return 504, "The model did not answer in time"
+    status = _status_code(error)
+    if status is None:
+        return 500, "The model failed"
+    return next(
+        ((code, reason) for _, code, reason in _FAILURES if code == status and code != 400),
+        (status, f"The model's provider answered {HTTPStatus(status).phrase}"),
+    )
+
+
+def _status_code(error: Exception) -> int | None:
+    for holder in (error, getattr(error, "response", None)):
+        status = getattr(holder, "status_code", None)
+        if isinstance(status, int) and 400 <= status <= 599 and status in _STATUSES:
+            return int(status)
+    return None
+
+
+_STATUSES = frozenset(status.value for status in HTTPStatus)
+
+
+def _retry_after(error: Exception) -> int | None:
+    for value in _retry_hints(error):
+        try:
+            seconds = float(value)
+        except (TypeError, ValueError):
+            continue  # an HTTP date, or nothing
+        if math.isfinite(seconds) and seconds >= 0:
+            return math.ceil(seconds)
+    return None
+
+
+def _retry_hints(error: Exception) -> Iterator[Any]:
+    yield getattr(error, "retry_after", None)
+    for holder in (error, getattr(error, "response", None)):
+        headers = getattr(holder, "headers", None)
+        if headers is not None and hasattr(headers, "get"):
+            yield headers.get("retry-after")

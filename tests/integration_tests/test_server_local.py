@@ -1,0 +1,126 @@
+"""`LocalServer`: the endpoint on a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import urllib.request
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from langchain_ai365vip.server import LocalServer
+from tests.integration_tests.server_kit import Client, ScriptedModel, chat_body, says
+
+
+def _client(server: LocalServer) -> Client:
+    host, _, port = server.base_url.removeprefix("http://").rpartition(":")
+    return Client(host.strip("[]"), int(port))
+
+
+async def test_it_works_inside_a_running_loop_in_both_ways() -> None:
+    with LocalServer(says("a")) as server:
+        assert (await _client(server).ask()).chunks == [b"a", b""]
+    async with LocalServer(says("b")) as server:
+        assert (await _client(server).ask()).chunks == [b"b", b""]
+
+
+def test_it_works_without_a_loop_from_blocking_code() -> None:
+    with LocalServer(says("a")) as server:
+        request = urllib.request.Request(
+            server.base_url + "/api/models", data=b'{"key": ""}', method="POST"
+        )
+        with urllib.request.urlopen(request) as answer:
+            assert answer.read() == b'[{"id": "langchain", "name": "langchain"}]'
+
+
+async def test_it_counts_requests_and_connections_and_starts_again() -> None:
+    server = LocalServer(says("a"))
+    for round_ in (1, 2):
+        with server:
+            for _ in range(3):
+                await _client(server).ask()
+            assert (server.requests, server.connections) == (3 * round_, 3 * round_)
+    assert (server.requests, server.connections) == (6, 6)
+
+
+def test_its_url_is_an_error_before_and_after() -> None:
+    server = LocalServer(says("a"))
+    with pytest.raises(RuntimeError, match="does not run"):
+        _ = server.base_url
+    with server, pytest.raises(RuntimeError, match="runs already"):
+        server.start()
+    server.stop()
+    with pytest.raises(RuntimeError, match="does not run"):
+        _ = server.base_url
+
+
+def test_a_port_in_use_is_an_error_of_start() -> None:
+    before = threading.active_count()
+    with LocalServer(says("a")) as server:
+        other = LocalServer(says("b"), port=_client(server).port)
+        with pytest.raises(OSError, match="in use"):
+            other.start()
+    assert threading.active_count() == before
+
+
+async def test_stopping_cuts_replies_and_cancels_their_models() -> None:
+    cancelled = threading.Event()
+
+    async def script() -> AsyncIterator[str]:
+        yield "half"
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    async with LocalServer(ScriptedModel(script=script)) as server:
+        client = _client(server)
+        reader, writer = await client.connect()
+        writer.write(client.request(chat_body()))
+        assert await reader.readuntil(b"half\r\n")
+    assert cancelled.is_set()
+    assert await reader.read() == b""
+    writer.close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.8.9.10"])
+async def test_loopback_addresses_need_no_key(host: str) -> None:
+    LocalServer(says("a"), host=host)
+
+
+@pytest.mark.parametrize(
+    "host", ["0.0.0.0", "::", "", "192.0.2.1", "example.com", "::ffff:192.0.2.1"]
+)
+def test_other_addresses_need_a_key(host: str) -> None:
+    with pytest.raises(ValueError, match="reachable from other machines"):
+        LocalServer(says("a"), host=host)
+    LocalServer(says("a"), host=host, api_key="k")
+
+
+async def test_all_interfaces_are_reached_by_loopback() -> None:
+    async with LocalServer(says("a"), host="0.0.0.0", api_key="k") as server:
+        assert server.base_url.startswith("http://127.0.0.1:")
+        assert (await _client(server).ask(chat_body(key="k"))).status == 200
+
+
+OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
+    "empty key": ({"api_key": ""}, "api_key is empty"),
+    "a string of origins": ({"allowed_origins": "https://a"}, "list of strings"),
+    "a bare name as origin": ({"allowed_origins": ["example.com"]}, "looks like"),
+    "no concurrency": ({"max_concurrency": 0}, "max_concurrency is 0"),
+    "no body": ({"max_body_size": -1}, "max_body_size is -1"),
+    "no time": ({"idle_timeout": 0}, "idle_timeout is 0"),
+}
+
+
+@pytest.mark.parametrize(("options", "message"), OPTIONS.values(), ids=OPTIONS.keys())
+def test_a_wrong_option_is_an_error_at_once(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        LocalServer(says("a"), **options)
+
+
+def test_a_misspelt_option_is_an_error_at_once() -> None:
+    with pytest.raises(TypeError, match="api_kye"):
+        LocalServer(says("a"), api_kye="k")
