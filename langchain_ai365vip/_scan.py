@@ -1,0 +1,321 @@
+"""Reads a growing text without reading anything twice: the source, and JSON values in it.
+
+`Source` holds the characters that have arrived. Its methods are generators: they yield
+where the next character is still to come, so a reader is written as if the whole text were
+there, and a piece may end anywhere.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Generator
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias, TypeVar
+
+T = TypeVar("T")
+Pull: TypeAlias = Generator[None, None, T]
+Sink: TypeAlias = Callable[[str], None]
+
+SPACE = re.compile(r"\s*")
+
+_PLAIN_JSON = re.compile(r"""[^"'{}\[\]<]*""")
+_STRING = {'"': re.compile(r'[^"\\<]*'), "'": re.compile(r"[^'\\<]*")}
+_BETWEEN = re.compile(r"[\s,;:`)}\]]*")
+
+
+def prefixes(words: Collection[str]) -> frozenset[str]:
+    """All beginnings of some tags, for `Source.literal`."""
+    return frozenset(word[:end] for word in words for end in range(1, len(word) + 1))
+
+
+class Source:
+    """The reply's characters; its generators yield where the next one is still to come."""
+
+    __slots__ = ("ended", "piece", "pos", "scanned")
+
+    def __init__(self) -> None:
+        self.piece = ""
+        self.pos = 0
+        self.ended = False
+        self.scanned = 0
+
+    def more(self) -> Pull[bool]:
+        """Waits for a character; False at the end of the reply."""
+        while self.pos >= len(self.piece):
+            if self.ended:
+                return False
+            yield
+        return True
+
+    def peek(self) -> Pull[str]:
+        """The next character, not taken; empty at the end of the reply."""
+        if self.pos >= len(self.piece) and not (yield from self.more()):
+            return ""
+        return self.piece[self.pos]
+
+    def take(self) -> str:
+        """Takes the character that was peeked at."""
+        self.pos += 1
+        self.scanned += 1
+        return self.piece[self.pos - 1]
+
+    def run(self, pattern: re.Pattern[str], sink: Sink) -> Pull[int]:
+        """Passes on the characters that a `[...]*` pattern matches; says how many."""
+        count = 0
+        while self.pos < len(self.piece) or (yield from self.more()):
+            found = pattern.match(self.piece, self.pos)
+            end = found.end() if found is not None else self.pos
+            if end > self.pos:
+                sink(self.piece[self.pos : end])
+                count += end - self.pos
+                self.pos = end
+            if end < len(self.piece):
+                break
+        self.scanned += count
+        return count
+
+    def collect(self, pattern: re.Pattern[str]) -> Pull[str]:
+        """The characters that a `[...]*` pattern matches."""
+        parts: list[str] = []
+        yield from self.run(pattern, parts.append)
+        return "".join(parts)
+
+    def literal(self, prefixes: Collection[str]) -> Pull[str]:
+        """Takes characters as long as they begin one of the words (tags); returns them."""
+        word = ""
+        while not word.endswith(">") and (char := (yield from self.peek())):
+            if word + char not in prefixes:
+                break
+            word += self.take()
+        return word
+
+
+@dataclass(slots=True)
+class Candidate:
+    """The JSON of what may be a call, while it arrives."""
+
+    bare: bool = False
+    parts: list[str] = field(default_factory=list)
+    length: int = 0
+    starts: list[int] = field(default_factory=list)
+    ends: list[int] = field(default_factory=list)
+    closers: list[str] = field(default_factory=list)
+    last: str = ""  # the last character that is not white space
+    clean: bool = True  # nothing but separators between the values
+    in_string: bool = False
+    opened_in_string: bool = False
+    tag_in_string: bool = False
+
+    def add(self, text: str) -> None:
+        self.parts.append(text)
+        self.length += len(text)
+        visible = text.rstrip()
+        if visible:
+            self.last = visible[-1]
+
+    def open(self, char: str) -> None:
+        if not self.closers:
+            self.starts.append(self.length)
+        self.closers.append("}" if char == "{" else "]")
+        self.add(char)
+
+    def close(self, char: str) -> bool:
+        """Closes a bracket and those left open inside it; True at the end of a value."""
+        self.add(char)
+        if char not in self.closers:
+            return False
+        while self.closers.pop() != char:
+            pass
+        if self.closers:
+            return False
+        self.ends.append(self.length)
+        return True
+
+    def enter_string(self) -> None:
+        """What came before the string says nothing about what stands in it."""
+        self.last = ""
+        self.in_string = True
+        self.opened_in_string = False
+
+    @property
+    def seems_complete(self) -> bool:
+        """Inside a string: whether it looks as if the call ended and the string did not."""
+        return self.last in ("}", "]", '"', "'") and not self.opened_in_string
+
+    def json(self) -> str:
+        """The text from the first value to the last."""
+        return "".join(self.parts)[self.starts[0] : self.ends[-1] if self.ends else None]
+
+    @property
+    def cut_off(self) -> bool:
+        return bool(self.closers) or self.in_string
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One JSON value of a candidate.
+
+    Attributes:
+        text: The value's own text.
+        raw: The same with the separators before it; the last one's goes to the end.
+        cut_off: The text ended inside it.
+    """
+
+    text: str
+    raw: str
+    cut_off: bool = False
+
+
+def split(candidate: Candidate, *, ended: bool) -> list[Value]:
+    """Takes a candidate apart into its values.
+
+    Args:
+        candidate: What was read.
+        ended: No tag closed it: an open value is one that was cut off.
+
+    Returns:
+        The values; where something else stood between them, all of it as one.
+    """
+    body = "".join(candidate.parts)
+    open_end = candidate.cut_off
+    if not candidate.clean:
+        return [Value(body, body, open_end and ended)]
+    ends = [*candidate.ends, len(body)] if open_end else candidate.ends
+    spans = zip(candidate.starts, ends, strict=True)
+    cuts = [0, *ends[:-1], len(body)]
+    values = [
+        Value(body[start:end], body[cuts[i] : cuts[i + 1]]) for i, (start, end) in enumerate(spans)
+    ]
+    if open_end and ended:
+        values[-1] = replace(values[-1], cut_off=True)
+    return values
+
+
+@dataclass(frozen=True, slots=True)
+class Tags:
+    """The tags that end a call: the same tag's end, another call, a made-up result."""
+
+    openers: frozenset[str]
+    closers: frozenset[str]
+    all: frozenset[str]
+    prefixes: frozenset[str]
+
+
+class JsonReader:
+    """Finds where JSON values end, in correct JSON and in most of the broken kind.
+
+    Args:
+        source: Where the characters come from.
+        tags: The tags that end the values from outside.
+    """
+
+    def __init__(self, source: Source, tags: Tags) -> None:
+        self._source = source
+        self._tags = tags
+
+    def values(self, candidate: Candidate) -> Pull[str]:
+        """Reads values up to a tag, to prose or to the end of the text.
+
+        Args:
+            candidate: Takes up what is read.
+
+        Returns:
+            The tag, or the text that was taken because it began like one.
+        """
+        source = self._source
+        while True:
+            word = yield from self.value(candidate)
+            if word or candidate.cut_off:
+                return word
+            yield from source.run(_BETWEEN, candidate.add)
+            char = yield from source.peek()
+            if char == "<":
+                return (yield from source.literal(self._tags.prefixes))
+            if char and char in "\"'":
+                candidate.clean = False
+                if word := (yield from self._quoted(candidate)):
+                    return word
+            elif not char or char not in "{[":
+                return ""
+
+    def value(self, candidate: Candidate) -> Pull[str]:
+        """Reads to the end of one JSON value.
+
+        Args:
+            candidate: Takes up what is read.
+
+        Returns:
+            The tag that cuts the value short; "<" (not taken) in a bare candidate,
+            where no tag belongs; else nothing.
+        """
+        source = self._source
+        while True:
+            yield from source.run(_PLAIN_JSON, candidate.add)
+            char = yield from source.peek()
+            if not char:
+                return ""
+            if char == "<":
+                if candidate.bare:
+                    return char
+                word = yield from source.literal(self._tags.prefixes)
+                if word in self._tags.all:
+                    return word
+                candidate.add(word)
+            elif char in "{[":
+                candidate.open(source.take())
+            elif char in "}]":
+                if candidate.close(source.take()):
+                    return ""
+            elif word := (yield from self._quoted(candidate)):
+                return word
+
+    def _quoted(self, candidate: Candidate) -> Pull[str]:
+        """Reads a string where one may stand; elsewhere a quotation mark is only that."""
+        opens = candidate.last in ("{", "[", ",", ":", "")
+        quote = self._source.take()
+        candidate.add(quote)
+        return (yield from self._string(candidate, quote)) if opens else ""
+
+    def _string(self, candidate: Candidate, quote: str) -> Pull[str]:
+        """Reads to the end of a string; returns the closing tag that shows it has none.
+
+        A quotation mark ends the string only where JSON goes on after it, so that
+        unescaped ones inside do no harm.
+        """
+        source = self._source
+        candidate.enter_string()
+        while True:
+            yield from source.run(_STRING[quote], candidate.add)
+            char = yield from source.peek()
+            if not char:
+                return ""
+            if char == "\\":
+                yield from self._escape(candidate)
+            elif char == quote:
+                candidate.add(source.take())
+                yield from source.run(SPACE, candidate.add)
+                after = yield from source.peek()
+                if not after or after in ",:}]":
+                    candidate.in_string = False
+                    return ""
+            elif candidate.bare:
+                candidate.add(source.take())
+            elif word := (yield from self._tag_in_string(candidate)):
+                return word
+
+    def _escape(self, candidate: Candidate) -> Pull[None]:
+        candidate.add(self._source.take())
+        if (yield from self._source.more()):
+            candidate.add(self._source.take())
+        candidate.last = "\\"
+
+    def _tag_in_string(self, candidate: Candidate) -> Pull[str]:
+        """A closing tag is part of the string, unless a call seems to end before it."""
+        word = yield from self._source.literal(self._tags.prefixes)
+        if word in self._tags.closers:
+            if candidate.seems_complete:
+                return word
+            candidate.tag_in_string = True
+        candidate.opened_in_string = candidate.opened_in_string or word in self._tags.openers
+        candidate.add(word)
+        return ""

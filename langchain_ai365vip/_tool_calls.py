@@ -1,0 +1,239 @@
+"""Says which tool calls a JSON value means, in the dialects that language models use."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ._json_schema import coerce, resolve, schema_errors
+from ._json_text import read_json
+
+NAME_KEYS = ("name", "tool_name", "function_name", "tool", "function", "action")
+"""Keys whose text is the tool's name, in the order in which they are believed."""
+
+ARGUMENT_KEYS = (
+    "arguments",
+    "parameters",
+    "args",
+    "input",
+    "params",
+    "kwargs",
+    "tool_input",
+    "tool_args",
+    "action_input",
+)
+"""Keys that hold the arguments, as an object or as JSON text."""
+
+WRAPPER_KEYS = ("function", "function_call", "tool_call", "tool_calls", "function_calls", "calls")
+"""Keys that hold a call or a list of calls."""
+
+META_KEYS = ("id", "type", "index", "call_id", "tool_call_id")
+"""Keys that stand beside a call and say nothing that is needed."""
+
+CUT_OFF = "The reply ended inside this call."
+
+Tools = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One call as it was read: good when `error` is None."""
+
+    name: str | None
+    arguments: dict[str, Any]
+    arguments_text: str
+    error: str | None = None
+
+
+def read_text(text: str, tools: Tools) -> list[Reading]:
+    """Reads the calls in a JSON text that is known to be meant as one.
+
+    Args:
+        text: What stood inside a call's tags.
+        tools: The JSON schema of the arguments by bound name.
+
+    Returns:
+        At least one reading; what cannot be executed has its `error` set.
+    """
+    try:
+        return read_calls(read_json(text), tools)
+    except ValueError as error:
+        return [unreadable(text, tools, str(error))]
+    except RecursionError:
+        return [unreadable(text, tools, "The JSON is nested too deeply to be read.")]
+
+
+def read_cut_off(text: str, tools: Tools) -> list[Reading]:
+    """Reads a call that the end of the reply cut off: good if only its last bracket is missing.
+
+    Anything more would be a guess: a path that was cut off is another path.
+
+    Args:
+        text: The beginning of a JSON object.
+        tools: The JSON schema of the arguments by bound name.
+
+    Returns:
+        One reading, or several when the object is a list of calls.
+    """
+    if text.rstrip().endswith("}") and any(f'"{key}"' in text for key in ARGUMENT_KEYS):
+        try:
+            return read_calls(json.loads(text + "}", strict=False), tools)
+        except (ValueError, RecursionError):
+            pass
+    return [unreadable(text, tools, CUT_OFF)]
+
+
+def unreadable(text: str, tools: Tools, why: str) -> Reading:
+    """A call that is there and cannot be read.
+
+    Args:
+        text: The text of the call.
+        tools: The bound tools, to find the name that was meant.
+        why: What is wrong with it.
+
+    Returns:
+        A reading with its `error` set.
+    """
+    return Reading(name_hint(text, tools), {}, text, why)
+
+
+def read_calls(value: Any, tools: Tools) -> list[Reading]:
+    """Reads the calls in a value that is known to be meant as one.
+
+    Args:
+        value: What stood inside a call's tags.
+        tools: The JSON schema of the arguments by bound name.
+
+    Returns:
+        At least one reading; what cannot be executed has its `error` set.
+    """
+    return [_read(item, tools) for item in _unwrap(value)] or [
+        _failed(None, value, "There is no call in it.", tools)
+    ]
+
+
+def is_call_shaped(value: Any, tools: Tools) -> bool:
+    """Says whether a bare JSON value is a call of a bound tool and nothing else.
+
+    Args:
+        value: A whole JSON value.
+        tools: The JSON schema of the arguments by bound name.
+
+    Returns:
+        True only when each call in it names a bound tool and holds no foreign key.
+    """
+    calls = list(_unwrap(value, strict=True))
+    return bool(calls) and all(_is_strict_call(call, tools) for call in calls)
+
+
+def name_hint(text: str, tools: Tools) -> str | None:
+    """Finds the name in the beginning of a call that cannot be parsed.
+
+    Args:
+        text: The text of the call.
+        tools: The bound tools.
+
+    Returns:
+        The bound name that stands first in it as a JSON string, or None.
+    """
+    head = text[:1000]
+    found = {head.find(f'"{name}"'): name for name in tools}
+    found.pop(-1, None)
+    return found[min(found)] if found else None
+
+
+def _unwrap(value: Any, *, strict: bool = False) -> Iterator[Any]:
+    if isinstance(value, list):
+        for item in value:
+            yield from _unwrap(item, strict=strict)
+        return
+    for key in WRAPPER_KEYS if isinstance(value, dict) else ():
+        inner = value.get(key)
+        if isinstance(inner, dict | list) and not _has_name(value):
+            if strict and not value.keys() <= {key, *META_KEYS}:
+                yield None
+            yield from _unwrap(inner, strict=strict)
+            return
+    yield value
+
+
+def _has_name(value: dict[str, Any]) -> bool:
+    return any(isinstance(value.get(key), str) for key in NAME_KEYS)
+
+
+def _name_key(value: dict[str, Any]) -> str | None:
+    return next((key for key in NAME_KEYS if isinstance(value.get(key), str)), None)
+
+
+def _argument_key(value: dict[str, Any]) -> str | None:
+    return next((key for key in ARGUMENT_KEYS if key in value), None)
+
+
+def _is_strict_call(value: Any, tools: Tools) -> bool:
+    if not isinstance(value, dict) or (name_key := _name_key(value)) is None:
+        return False
+    schema = tools.get(value[name_key])
+    if schema is None:
+        return False
+    argument_key = _argument_key(value)
+    if argument_key is None:
+        return value.keys() <= {name_key, *META_KEYS} and not schema.get("required")
+    known = {name_key, argument_key, *META_KEYS}
+    return value.keys() <= known and isinstance(value[argument_key], dict | str | None)
+
+
+def _read(value: Any, tools: Tools) -> Reading:
+    if not isinstance(value, dict):
+        return _failed(None, value, "A call is a JSON object.", tools)
+    name_key = _name_key(value)
+    if name_key is None:
+        return _failed(None, value, 'The call has no "name".', tools)
+    name = value[name_key]
+    schema = tools.get(name)
+    given = _given_arguments(value, name_key, schema)
+    if schema is None:
+        return _failed(name, given, f"There is no tool named {name!r}.", tools)
+    arguments = _as_object(given, schema)
+    if not isinstance(arguments, dict):
+        return _failed(name, given, "The arguments are not a JSON object.")
+    arguments = coerce(arguments, schema)
+    errors = schema_errors(arguments, schema)
+    if errors:
+        return _failed(name, arguments, f"The arguments are not valid: {'; '.join(errors)}.")
+    return Reading(name, arguments, json.dumps(arguments, ensure_ascii=False))
+
+
+def _given_arguments(value: dict[str, Any], name_key: str, schema: Mapping[str, Any] | None) -> Any:
+    key = _argument_key(value)
+    if key is not None:
+        return value[key]
+    # Arguments beside the name, where every one of them is a field of the tool.
+    rest = {k: v for k, v in value.items() if k != name_key and k not in META_KEYS}
+    fields = schema.get("properties", {}) if schema is not None else {}
+    return rest if rest.keys() <= fields.keys() else {}
+
+
+def _as_object(given: Any, schema: Mapping[str, Any]) -> Any:
+    """Arguments as an object: JSON text is parsed, a lone value goes to the only field."""
+    if given is None or given == "":
+        return {}
+    if isinstance(given, str) and given.lstrip().startswith("{"):
+        try:
+            parsed = read_json(given)
+        except ValueError:
+            return given
+        if isinstance(parsed, dict):
+            return parsed
+    properties = resolve(schema, schema).get("properties", {})
+    if not isinstance(given, dict) and len(properties) == 1:
+        return {next(iter(properties)): given}
+    return given
+
+
+def _failed(name: str | None, given: Any, why: str, tools: Tools | None = None) -> Reading:
+    if tools is not None:
+        why = f"{why} Known tools: {', '.join(tools) or 'none'}."
+    text = given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
+    return Reading(name, {}, text, why)

@@ -1,0 +1,670 @@
+"""Reads tool calls and reasoning out of a model's text while it arrives.
+
+`ToolCallParser.feed(text)` and `flush()` turn a reply into events. Each character of the
+reply lies in exactly one event, in order: joining `event.raw` gives the reply back. The
+events do not depend on how the reply was cut into pieces.
+
+What is a call:
+
+- `<tool_call>JSON</tool_call>` (also `tool_calls`, `function_call`), anywhere in prose, with
+  one or several JSON values in it, fenced or not; the last one may stay unclosed.
+- A reply that consists of call-shaped JSON and nothing else, bare or in a code fence,
+  naming bound tools only.
+
+What is not, and stays text: a tag in a code fence or code span, as Markdown has them; a tag
+in reasoning; a call that stands word by word in what the user or a tool wrote; a tag
+that is not followed by JSON. A call of a tool that is not bound, or whose arguments can
+neither be read nor repaired, is an `InvalidCall` that says why.
+
+How it works: the states are generators over one source of characters, each written as if
+the whole reply were there; where it is not yet, they yield. So nothing is read twice, a cut
+can fall anywhere, and text that may still become a call is a list of parts.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from ._json_text import read_json
+from ._scan import SPACE, Candidate, JsonReader, Pull, Source, Tags, Value, prefixes, split
+from ._tool_calls import (
+    ARGUMENT_KEYS,
+    CUT_OFF,
+    META_KEYS,
+    NAME_KEYS,
+    WRAPPER_KEYS,
+    Reading,
+    Tools,
+    is_call_shaped,
+    name_hint,
+    read_cut_off,
+    read_text,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Text for the reader, to be passed on at once."""
+
+    text: str
+
+    @property
+    def raw(self) -> str:
+        """The characters of the reply that this event stands for."""
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Reasoning:
+    """Text between `<think>` and `</think>`."""
+
+    text: str
+
+    @property
+    def raw(self) -> str:
+        """The characters of the reply that this event stands for."""
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call of a bound tool whose arguments fit its schema.
+
+    Attributes:
+        id: A unique id, made here.
+        name: The name of a bound tool.
+        arguments: The arguments, coerced to the schema.
+        raw: The characters of the reply; empty for the second and later calls of one
+            JSON value (`{"tool_calls": [..., ...]}`).
+    """
+
+    id: str
+    name: str
+    arguments: dict[str, Any]
+    raw: str
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidCall:
+    """A call that cannot be executed.
+
+    Attributes:
+        id: A unique id, made here.
+        name: The name that the call gives, bound or not; None without one.
+        arguments_text: The arguments as far as they were read, as text.
+        error: What is wrong, in words that the model can act on.
+        raw: The characters of the reply.
+    """
+
+    id: str
+    name: str | None
+    arguments_text: str
+    error: str
+    raw: str
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """Characters that are neither text nor a call, and why: one of the constants below."""
+
+    text: str
+    why: str
+
+    @property
+    def raw(self) -> str:
+        """The characters of the reply that this event stands for."""
+        return self.text
+
+
+Event: TypeAlias = Text | Reasoning | Call | InvalidCall | Discard
+
+WHITE_SPACE = "white space around a call or reasoning"
+THINK_TAG = "a reasoning tag"
+CLOSING_TAG = "the closing tag of a call that had ended"
+EMPTY_CALL = "a call with nothing in it"
+TOOL_RESPONSE = "a tool result that the model made up"
+MORE_CALLS = "what follows the one call that parallel_tool_calls=False allows"
+
+_CALL_NAMES = ("tool_call", "tool_calls", "function_call", "function_calls")
+_OPENERS = frozenset(f"<{name}>" for name in _CALL_NAMES)
+_CLOSERS = frozenset(f"</{name}>" for name in _CALL_NAMES)
+_RESPONSE = "<tool_response>"
+_THINK, _THINK_END = "<think>", "</think>"
+_FENCE_WORDS = frozenset(
+    {"", "json", "jsonc", "json5", "tool", "tool_code", "call", *_CALL_NAMES},
+)
+
+_CALL_KEYS = frozenset({*NAME_KEYS, *ARGUMENT_KEYS, *WRAPPER_KEYS, *META_KEYS})
+_CALL_TYPES = frozenset({"function", "function_call", "tool_call", "tool_use"})
+
+_BARE_STARTS = frozenset("{[`")
+_SPECIAL = re.compile(r"[<`~]")
+_PROSE = re.compile(r"[^<`~]*")
+_BLANKS = re.compile(r"[^\S\n]*")
+_WORD = re.compile(r"[\w+.-]*")
+_LINE = re.compile(r"[^\n]*")
+_INFO = re.compile(r"[^\n`]*")
+_NO_TAG = re.compile(r"[^<]*")
+_RUN = {"`": re.compile("`*"), "~": re.compile("~*")}
+_SPAN = {True: re.compile(r"[^`\n]*"), False: re.compile(r"[^`]*")}
+_NAME = {'"': re.compile(r'[^"\\\n{}\[\]]*'), "'": re.compile(r"[^'\\\n{}\[\]]*")}
+_ESCAPES = re.compile(r"\\[nrt]|[\s\\]")
+_SEPARATORS = re.compile(r"[\s,;]*")
+
+_THINK_END_PREFIXES = prefixes({_THINK_END})
+_TAGS = Tags(
+    openers=_OPENERS,
+    closers=_CLOSERS,
+    all=_OPENERS | _CLOSERS | {_RESPONSE},
+    prefixes=prefixes(_OPENERS | _CLOSERS | {_RESPONSE}),
+)
+_CLOSER_PREFIXES = prefixes(_CLOSERS)
+
+
+class ToolCallParser:
+    """A reply's text in, events out.
+
+    Args:
+        tools: The JSON schema of the arguments by bound name. Without tools nothing is
+            a call.
+        reasoning: Whether `<think>...</think>`, at the start of the reply, of a line
+            or after a call, becomes `Reasoning`. Otherwise it stays text.
+        parallel: Whether there may be more than one call. Otherwise the parser is done
+            after the first.
+        echoed: What users and tools wrote in this conversation: a call that stands there
+            with its tag is text. Looked at only when there is a call.
+
+    Attributes:
+        done: The reply needs no further reading: the connection can be closed. All further
+            text is a `Discard`.
+        truncated: After `flush`: the reply ended inside an open call.
+    """
+
+    def __init__(
+        self,
+        tools: Tools,
+        *,
+        reasoning: bool = False,
+        parallel: bool = True,
+        echoed: Collection[str] = (),
+    ) -> None:
+        self._tools = tools
+        self._reasoning = reasoning
+        self._parallel = parallel
+        self._echoes = _Echoes(echoed)
+        self._source = Source()
+        self._json = JsonReader(self._source, _TAGS)
+        self._openers = prefixes({_THINK, *(_OPENERS | {_RESPONSE} if tools else ())})
+        self.done = False
+        self.truncated = False
+        self._why_done = MORE_CALLS
+        self._events: list[Event] = []
+        self._kind: type[Text] | type[Reasoning] | str = Text
+        self._pending: list[str] = []
+        self._blank_line = True  # only white space since the line began
+        self._fresh = True  # nothing but reasoning and white space so far
+        self._any_text = False
+        self._any_block = False
+        self._dangling = False  # the last call had no closing tag
+        self._in_prose = False
+        self._states = self._run()
+        next(self._states)
+
+    @property
+    def scanned(self) -> int:
+        """How many characters were looked at so far, for tests: linear, or it is a bug."""
+        return self._source.scanned
+
+    def feed(self, text: str) -> list[Event]:
+        """Reads the next piece of the reply.
+
+        Args:
+            text: Any piece, also an empty one.
+
+        Returns:
+            The events that are certain by now.
+        """
+        if self._in_prose and _SPECIAL.search(text) is None:
+            self._source.scanned += len(text)
+            self._follow_line(text)
+            return [Text(text)] if text else []
+        self._source.piece, self._source.pos = text, 0
+        return self._advance()
+
+    def flush(self) -> list[Event]:
+        """Ends the reply.
+
+        Returns:
+            The events for what was held back.
+        """
+        self._source.piece, self._source.pos, self._source.ended = "", 0, True
+        return self._advance()
+
+    def _advance(self) -> list[Event]:
+        next(self._states, None)
+        if self.done:
+            self._say(self._why_done, self._source.piece[self._source.pos :])
+            self._source.piece = ""
+        self._settle()
+        events, self._events = self._events, []
+        return events
+
+    # --- what was read -------------------------------------------------------
+
+    def _say(self, kind: type[Text] | type[Reasoning] | str, text: str) -> None:
+        """Notes text of a kind (a str: discarded, and why), merged with what it follows."""
+        if not text:
+            return
+        if kind != self._kind:
+            self._settle()
+            self._kind = kind
+        self._pending.append(text)
+
+    def _settle(self) -> None:
+        if self._pending:
+            text = "".join(self._pending)
+            kind = self._kind
+            self._events.append(Discard(text, kind) if isinstance(kind, str) else kind(text))
+            self._pending = []
+
+    def _text(self, text: str) -> None:
+        if text:
+            self._say(Text, text)
+            self._any_text = True
+            self._follow_line(text)
+
+    def _follow_line(self, text: str) -> None:
+        start = text.rfind("\n") + 1
+        if start or self._blank_line:
+            self._blank_line = not text[start:].strip()
+
+    def _space(self, space: str, *, before_block: bool) -> None:
+        """White space is text before prose, unless nothing but blocks stands before it."""
+        if before_block or (self._any_block and not self._any_text):
+            self._say(WHITE_SPACE, space)
+        else:
+            self._text(space)
+
+    def _emit(self, reading: Reading, raw: str) -> None:
+        self._settle()
+        call_id = f"call_{uuid.uuid4().hex}"
+        if reading.error is None and reading.name is not None:
+            self._events.append(Call(call_id, reading.name, reading.arguments, raw))
+            self.done = not self._parallel
+        else:
+            error = reading.error or "The call has no name."
+            self._events.append(
+                InvalidCall(call_id, reading.name, reading.arguments_text, error, raw)
+            )
+
+    # --- the states ----------------------------------------------------------
+
+    def _run(self) -> Pull[None]:
+        after_block = True  # or at the start of the reply
+        while not self.done:
+            space = (yield from self._source.collect(SPACE)) if after_block else ""
+            if not (yield from self._source.more()):
+                self._space(space, before_block=self._any_block)
+                return
+            char = yield from self._source.peek()
+            if self._fresh and self._tools and char in _BARE_STARTS:
+                yield from self._bare_calls(space)
+                after_block = False
+            else:
+                after_block = yield from self._stretch(space, after_block)
+
+    def _stretch(self, space: str, after_block: bool) -> Pull[bool]:
+        """Reads a block or some prose; True when it was a block."""
+        char = yield from self._source.peek()
+        if char == "<":
+            return (yield from self._tag(space, after_block))
+        self._space(space, before_block=False)
+        self._fresh = False
+        if char in _RUN:
+            yield from self._code(char)
+        else:
+            self._in_prose = True
+            yield from self._source.run(_PROSE, self._text)
+            self._in_prose = False
+        return False
+
+    def _tag(self, space: str, after_block: bool) -> Pull[bool]:
+        word = yield from self._source.literal(self._openers_here())
+        at_start = after_block or self._blank_line
+        if word in _OPENERS:
+            return (yield from self._calls(space, word, at_start))
+        if word == _THINK and at_start:
+            yield from self._think(space)
+            return True
+        if word == _RESPONSE and at_start:
+            self._space(space, before_block=True)
+            self._end_at_response(word)
+            return True
+        if word in _CLOSERS:
+            self._space(space, before_block=True)
+            self._say(CLOSING_TAG, word)
+            self._dangling = False
+            return True
+        self._space(space, before_block=False)
+        self._text(word)
+        self._fresh = False
+        return False
+
+    def _openers_here(self) -> frozenset[str]:
+        return self._openers | _CLOSER_PREFIXES if self._dangling else self._openers
+
+    def _end_at_response(self, word: str) -> None:
+        self._any_block = True
+        self._say(TOOL_RESPONSE, word)
+        self._why_done = TOOL_RESPONSE
+        self.done = True
+
+    def _think(self, space: str) -> Pull[None]:
+        """Reads reasoning; what looks like a call in it is not one."""
+        source = self._source
+        if self._reasoning:
+            self._space(space, before_block=True)
+            self._say(THINK_TAG, _THINK)
+            yield from source.run(SPACE, lambda text: self._say(WHITE_SPACE, text))
+        else:
+            self._text(space + _THINK)
+        sink = (lambda text: self._say(Reasoning, text)) if self._reasoning else self._text
+        while (yield from source.more()):
+            yield from source.run(_NO_TAG, sink)
+            word = yield from source.literal(_THINK_END_PREFIXES)
+            if word == _THINK_END:
+                self._say(THINK_TAG, word) if self._reasoning else self._text(word)
+                break
+            sink(word or ((yield from source.peek()) and source.take()))
+        self._any_block = self._any_block or self._reasoning
+
+    # --- code, as Markdown has it: nothing in it is a call -------------------
+
+    def _code(self, char: str) -> Pull[None]:
+        at_line_start = self._blank_line
+        width = yield from self._source.run(_RUN[char], self._text)
+        if width >= 3 and at_line_start:
+            yield from self._fence(char, width)
+        elif char == "`":
+            yield from self._span(width)
+
+    def _fence(self, char: str, width: int, *, in_info: bool = True) -> Pull[None]:
+        """Reads a fenced block to the line that closes it."""
+        source = self._source
+        if in_info and char == "`":
+            # A backtick after the opening run makes it a code span, not a fence.
+            yield from source.run(_INFO, self._text)
+            if (yield from source.peek()) == "`":
+                return (yield from self._span(width))
+        if not self._blank_line:
+            yield from source.run(_LINE, self._text)
+            yield from self._line_break()
+        while (yield from source.more()):
+            yield from source.run(_BLANKS, self._text)
+            closing = yield from source.run(_RUN[char], self._text)
+            yield from source.run(_BLANKS, self._text)
+            if closing >= width and (yield from source.peek()) in ("\n", ""):
+                return None
+            yield from source.run(_LINE, self._text)
+            yield from self._line_break()
+        return None
+
+    def _line_break(self) -> Pull[None]:
+        if (yield from self._source.more()):
+            self._text(self._source.take())
+
+    def _span(self, width: int) -> Pull[None]:
+        """Reads a code span to a run of as many backticks; a short one ends with its line."""
+        source = self._source
+        while (yield from source.more()):
+            yield from source.run(_SPAN[width < 3], self._text)
+            run = yield from source.run(_RUN["`"], self._text)
+            if run in (width, 0):
+                return
+
+    # --- calls in tags -------------------------------------------------------
+
+    def _calls(self, space: str, opener: str, at_start: bool) -> Pull[bool]:
+        """Reads a tag and the tags that follow it at once; False when it is only text."""
+        self._dangling = False
+        while opener in _OPENERS and not self.done:
+            found = yield from self._call(space, opener, at_start)
+            if found is None:
+                return False
+            self._any_block = True
+            self._fresh = False
+            space, opener, at_start = "", found, True
+        if self.done:
+            self._say(MORE_CALLS, opener)
+        elif opener == _RESPONSE:
+            self._end_at_response(opener)
+        elif opener:  # a "<..." that turned out to be no tag
+            self._text(opener)
+            return False
+        return True
+
+    def _call(self, space: str, opener: str, at_start: bool) -> Pull[str | None]:
+        """Reads one tag; returns the tag that follows it at once, None if it was text."""
+        source = self._source
+        held = [opener]
+        yield from source.run(SPACE, held.append)
+        ticks = yield from source.run(_RUN["`"], held.append)
+        if ticks:
+            yield from source.run(_WORD, held.append)
+            yield from source.run(SPACE, held.append)
+        char = yield from source.peek()
+        if char and char in "{[":
+            self._space(space, before_block=True)
+            return (yield from self._tagged("".join(held)))
+        word = (yield from source.literal(_TAGS.prefixes)) if char == "<" else ""
+        if word in _TAGS.all or (not char and at_start):
+            self._space(space, before_block=True)
+            return self._empty_call("".join(held), word)
+        self._space(space, before_block=False)
+        self._text("".join(held) + word)
+        self._fresh = False
+        if ticks:
+            yield from self._span(ticks)
+        return None
+
+    def _empty_call(self, held: str, word: str) -> str:
+        if not word:
+            self.truncated = True
+            self._emit(Reading(None, {}, "", CUT_OFF), held)
+            return ""
+        closed = word in _CLOSERS
+        self._say(EMPTY_CALL, held + word if closed else held)
+        return "" if closed else word
+
+    def _tagged(self, head: str) -> Pull[str]:
+        """Reads the JSON values in a tag; returns a tag that follows without a closing one."""
+        candidate = Candidate()
+        end = yield from self._json.values(candidate)
+        closer = end if end in _CLOSERS else ""
+        self._dangling = not closer
+        values = split(candidate, ended=not end)
+        if self._echoes.hold(head + "".join(candidate.parts), among=_OPENERS):
+            self._text(head + "".join(candidate.parts) + closer)
+        else:
+            self._finish(values, head, closer)
+            cut_off = values[-1].cut_off and not candidate.tag_in_string
+            self.truncated = cut_off and self._failed_last()
+        return "" if closer else end
+
+    def _failed_last(self) -> bool:
+        return not self.done and isinstance(self._events[-1], InvalidCall)
+
+    def _finish(self, values: list[Value], head: str = "", tail: str = "") -> None:
+        """Emits the calls of the values, each with the characters that it stands for."""
+        for index, value in enumerate(values):
+            raw = head * (index == 0) + value.raw + tail * (index == len(values) - 1)
+            if self.done:
+                self._say(MORE_CALLS, raw)
+                continue
+            read = read_cut_off if value.cut_off else read_text
+            for reading in read(value.text, self._tools):
+                if not self.done:
+                    self._emit(reading, raw)
+                    raw = ""
+
+    # --- a reply that is nothing but calls, without tags ----------------------
+
+    def _bare_calls(self, space: str) -> Pull[None]:
+        """Reads a reply that may consist of bare calls: to its end, or until it does not."""
+        reply = _BareReply(self._source, self._json, self._tools)
+        good = yield from reply.read()
+        body = "".join(reply.candidate.parts)
+        if good and not self._echoes.hold(reply.candidate.json()):
+            values = split(reply.candidate, ended=True)
+            if reply.means_calls(values):
+                self._space(space, before_block=True)
+                self._finish(values)
+                self.truncated = values[-1].cut_off and self._failed_last()
+                return
+        self._space(space, before_block=False)
+        self._text(body)
+        self._fresh = False
+        if reply.fence >= 3:
+            yield from self._fence("`", reply.fence, in_info=reply.in_info)
+        elif reply.fence:
+            yield from self._span(reply.fence)
+
+
+class _BareReply:
+    """A reply that is call-shaped JSON and nothing else, as far as one can tell so far."""
+
+    def __init__(self, source: Source, json: JsonReader, tools: Tools) -> None:
+        self._source = source
+        self._json = json
+        self._tools = tools
+        self.candidate = Candidate(bare=True)
+        self.fence = 0  # the backticks of the code fence that is open
+        self.in_info = False  # still on the line that opened it
+
+    def read(self) -> Pull[bool]:
+        """Reads until it is clear; True at the end of the reply, False where it cannot be."""
+        source, candidate = self._source, self.candidate
+        while True:
+            if (yield from source.peek()) == "`" and not (yield from self._open_fence()):
+                return False
+            if not (yield from self._begins_like_call()):
+                return False
+            if (yield from self._json.value(candidate)):
+                return False
+            if candidate.cut_off:
+                return True
+            yield from source.run(_SEPARATORS, candidate.add)
+            if self.fence and (yield from source.peek()) == "`":
+                if (yield from source.run(_RUN["`"], candidate.add)) < self.fence:
+                    return False
+                self.fence = 0
+                yield from source.run(SPACE, candidate.add)
+            if not (yield from source.more()):
+                return True
+
+    def _open_fence(self) -> Pull[bool]:
+        if self.fence:
+            return False
+        self.fence = yield from self._source.run(_RUN["`"], self.candidate.add)
+        if self.fence < 3:
+            return False
+        self.in_info = True
+        word = yield from self._taken(_WORD)
+        space = yield from self._taken(SPACE)
+        self.in_info = "\n" not in space
+        return word in _FENCE_WORDS
+
+    def _taken(self, pattern: re.Pattern[str]) -> Pull[str]:
+        text = yield from self._source.collect(pattern)
+        self.candidate.add(text)
+        return text
+
+    def _begins_like_call(self) -> Pull[bool]:
+        """Reads as far as the first key that decides, so that other JSON is not held back."""
+        source, candidate = self._source, self.candidate
+        for bracket in "[{":
+            char = yield from source.peek()
+            if char == bracket:
+                candidate.open(source.take())
+                yield from source.run(SPACE, candidate.add)
+        if candidate.last != "{":
+            return False
+        while True:
+            key = yield from self._string()
+            if key not in _CALL_KEYS or not (yield from self._taken_if(":")):
+                return False
+            char = yield from source.peek()
+            if key not in META_KEYS:
+                return (yield from self._decides(key, char))
+            if not (yield from self._is_meta(key, char)):
+                return False
+            if not (yield from self._taken_if(",")):
+                return False
+
+    def _decides(self, key: str, char: str) -> Pull[bool]:
+        if key in NAME_KEYS and char in ('"', "'"):
+            return (yield from self._string()) in self._tools
+        if key in WRAPPER_KEYS:
+            return char in ("{", "[")
+        return key in ARGUMENT_KEYS
+
+    def _is_meta(self, key: str, char: str) -> Pull[bool]:
+        if char in ('"', "'"):
+            value = yield from self._string()
+            return value is not None and (key != "type" or value in _CALL_TYPES)
+        return key == "index" and bool((yield from self._taken(_WORD)))
+
+    def _string(self) -> Pull[str | None]:
+        """A short, plain string; None where there is none."""
+        quote = yield from self._source.peek()
+        if quote not in ('"', "'"):
+            return None
+        self.candidate.add(self._source.take())
+        text = yield from self._taken(_NAME[quote])
+        if (yield from self._source.peek()) != quote:
+            return None
+        self.candidate.add(self._source.take())
+        return text
+
+    def _taken_if(self, char: str) -> Pull[bool]:
+        """Takes a character and the white space around it, if it is the one."""
+        yield from self._source.run(SPACE, self.candidate.add)
+        if (yield from self._source.peek()) != char:
+            return False
+        self.candidate.add(self._source.take())
+        yield from self._source.run(SPACE, self.candidate.add)
+        return True
+
+    def means_calls(self, values: list[Value]) -> bool:
+        """Says whether each value of the reply is a call of a bound tool."""
+        for value in values:
+            if value.cut_off:
+                return name_hint(value.text, self._tools) is not None
+            try:
+                parsed = read_json(value.text)
+            except ValueError:
+                return name_hint(value.text, self._tools) is not None
+            if not is_call_shaped(parsed, self._tools):
+                return False
+        return True
+
+
+class _Echoes:
+    """What others wrote, without the white space and escapes that a quotation may change."""
+
+    def __init__(self, texts: Collection[str]) -> None:
+        self._texts = texts
+        self._plain: list[str] | None = None
+
+    def hold(self, candidate: str, *, among: Collection[str] = ("",)) -> bool:
+        """Says whether a candidate stands in one of the texts that hold one of the tags."""
+        if not self._texts:
+            return False
+        if self._plain is None:
+            self._plain = [_ESCAPES.sub("", text) for text in self._texts]
+        wanted = _ESCAPES.sub("", candidate)
+        return any(wanted in text for text in self._plain if any(word in text for word in among))
