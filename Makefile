@@ -14,3 +14,5 @@ test:
 format:
 	$(RUN) ruff check --fix .
 	$(RUN) ruff format .
+faults:  ## the fault matrix, played to ChatOpenAI
+	$(RUN) --group peers python -m tests.faults --peer openai

@@ -13,9 +13,11 @@ from warnings import warn
 
 import aiohttp
 import tenacity
+from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from langchain_ai365vip import _protocol
+from langchain_ai365vip._coding import ACCEPT_ENCODING, CodingError, coding_of
 from langchain_ai365vip._failures import (
     MAX_BODY,
     Answer,
@@ -268,6 +270,7 @@ class AI365VIP:
             headers = {
                 "Content-Type": "application/json",
                 "Accept": "*/*",
+                "Accept-Encoding": ACCEPT_ENCODING,
                 "Origin": origin,
                 "Referer": f"{base}/en",
                 **self.headers,
@@ -288,7 +291,8 @@ class AI365VIP:
             url = redirect
         raise AI365VIPResponseError(
             f"{request.url} redirects more than {MAX_REDIRECTS} times. Set base_url to the "
-            "address that answers."
+            "address that answers.",
+            status_code=307,
         )
 
     async def _post(
@@ -412,31 +416,48 @@ def _utf8_length(text: str) -> int:
 def _harmless_redirect(response: aiohttp.ClientResponse, redact: Redactor) -> URL:
     """Return where a redirect points if the request may follow it; raise otherwise."""
     response.close()
-    answer = Answer(response.status, response.reason or "", response.headers, "")
+    target = _target(response)
     if response.status not in (307, 308):
-        raise redirect_error(answer, response.url, "which turns a POST into a GET", redact)
+        why = "which turns a POST into a GET"
+    elif target is None:
+        why = "which cannot be read"
+    elif target.origin() != response.url.origin() or target.user is not None:
+        why = "which is another server"
+    else:
+        return target
+    raise redirect_error(_without_body(response), response.url, why, redact)
+
+
+def _target(response: aiohttp.ClientResponse) -> URL | None:
     try:
         target = response.url.join(URL(response.headers["Location"]))
-        same = target.origin() == response.url.origin() and target.user is None
+        target.origin()
     except (KeyError, ValueError):
-        raise redirect_error(answer, response.url, "which cannot be read", redact) from None
-    if not same:
-        raise redirect_error(answer, response.url, "which is another server", redact)
+        return None
     return target
+
+
+def _without_body(response: aiohttp.ClientResponse) -> Answer:
+    return Answer(response.status, response.reason or "", response.headers, "")
 
 
 async def _answer(response: aiohttp.ClientResponse, timeout: Timeout) -> Answer:
     """Read the beginning of an error's body; without it the status still counts."""
-    body = b""
+    body = bytearray()
+    limit = min(timeout.between_bytes or 10.0, 10.0)
     try:
-        limit = timeout.between_bytes or 10.0
-        body = await asyncio.wait_for(response.content.read(4 * MAX_BODY), min(limit, 10.0))
-    except (aiohttp.ClientError, asyncio.TimeoutError, OSError):
+        await asyncio.wait_for(_read_beginning(response, body), limit)
+    except (aiohttp.ClientError, HttpProcessingError, CodingError, asyncio.TimeoutError, OSError):
         pass
     finally:
         response.close()
-    text = body.decode("utf-8", "replace")
-    return Answer(response.status, response.reason or "", response.headers, text)
+    return _without_body(response)._replace(body=body.decode("utf-8", "replace"))
+
+
+async def _read_beginning(response: aiohttp.ClientResponse, body: bytearray) -> None:
+    coding = coding_of(response.headers.get("Content-Encoding"))
+    while len(body) < 4 * MAX_BODY and (data := await response.content.read(4 * MAX_BODY)):
+        body += data if coding is None else coding.feed(data)
 
 
 def _environment_proxy(url: URL) -> URL | None:

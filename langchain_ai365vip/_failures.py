@@ -153,13 +153,23 @@ def answer_error(answer: Answer, url: URL, redact: Redactor) -> AI365VIPError:
     said = redact(_cut(_message_in(answer.body), MAX_REASON)) or _telling(reason)
     kind = _kind(answer, said)
     return kind(
-        _sentence(kind, f"{_place(url)} answered {answer.status}", said, reason),
+        _sentence(kind, f"{_place(url)} answered {answer.status}{_with(answer)}", said, reason),
         status_code=answer.status,
         reason=reason,
         body=body,
         headers=plain_headers(answer.headers, redact),
         retry_after=_retry_after(answer.headers, said),
     )
+
+
+def _with(answer: Answer) -> str:
+    """Say what was met in place of a reply, where a good status does not."""
+    if answer.status >= 400:
+        return ""
+    content_type = answer.headers.get("Content-Type")
+    if looks_like_page(content_type, answer.body):
+        return " with an HTML page, such as for signing in"
+    return " with an error in JSON" if is_json_error(content_type, answer.body) else ""
 
 
 def _kind(answer: Answer, said: str) -> _Kind:
@@ -322,6 +332,8 @@ def _describe(exc: BaseException) -> str:
     # connector errors' str holds the connection key. Take the parts that are only words.
     if isinstance(exc, aiohttp.ClientResponseError):
         text = f"{exc.status} {exc.message}".strip()
+    elif isinstance(exc, aiohttp.http_exceptions.HttpProcessingError):
+        text = exc.message
     elif isinstance(exc, aiohttp.ClientConnectorCertificateError):
         text = str(exc.certificate_error)
     elif isinstance(exc, aiohttp.ClientConnectorError):

@@ -22,6 +22,7 @@ _ATTRIBUTE = "_langchain_ai365vip_sessions"
 # The reference server advertises 5 s and closes at 6 (measured); a connection that we
 # give up first is never found dead by a request.
 KEEPALIVE_SECONDS = 4.0
+_MAX_STATUS_LINE = 128 * 1024
 
 
 class ConnectionSettings(NamedTuple):
@@ -134,8 +135,11 @@ def _new_session(settings: ConnectionSettings) -> aiohttp.ClientSession:
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(),
         trace_configs=[_trace_config()],
-        # A reply is text with no line structure; only the head has limits.
-        auto_decompress=True,
+        # Undone in _coding, which notices a body that was cut.
+        auto_decompress=False,
+        # The reference server puts the upstream's message into the status line, however
+        # long it is; aiohttp's default of 8 KB would hide the status, too.
+        max_line_size=_MAX_STATUS_LINE,
     )
 
 

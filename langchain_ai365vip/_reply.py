@@ -6,7 +6,9 @@ import asyncio
 import codecs
 
 import aiohttp
+from aiohttp.http_exceptions import TransferEncodingError
 
+from langchain_ai365vip._coding import Coding, CodingError, coding_of
 from langchain_ai365vip._failures import (
     Answer,
     Redactor,
@@ -34,9 +36,13 @@ class Reply:
     """
 
     __slots__ = (
+        "_at_start",
         "_closed",
+        "_coding",
         "_content",
         "_decoder",
+        "_ended",
+        "_failure",
         "_pieces",
         "_pooled",
         "_pushed_back",
@@ -56,15 +62,22 @@ class Reply:
     ) -> None:
         self._response = response
         self._content = response.content
+        self._coding = coding_of(response.headers.get("Content-Encoding"))
         self._pooled = pooled
         self._redact = redact
         self._url = response.url
         self._decoder: codecs.IncrementalDecoder | None = None
         self._pieces: list[str] = []
         self._pushed_back: list[str] = []
+        # What came before a failure is handed out first; the next read raises it.
+        self._failure: AI365VIPError | None = None
+        self._at_start = True
+        self._ended = False
         self._closed = False
         loop = asyncio.get_running_loop()
-        self._watchdog = BodyWatchdog(loop, timeout.first_byte, total_at, self._stalled)
+        self._watchdog = BodyWatchdog(
+            loop, timeout.first_byte, total_at, self._stalled, self._look_for_a_broken_body
+        )
         pooled.replies.add(self)
 
     async def start(self, timeout: Timeout) -> None:
@@ -87,34 +100,33 @@ class Reply:
         content_type = self._response.headers.get("Content-Type")
         if content_type is not None:
             text = await self._refuse_what_is_no_reply(content_type, text)
-        # A byte order mark is an encoding's mark, not text.
-        self._push_back(text.removeprefix("\ufeff") or await self.read())
+        self._pushed_back.append(text)
 
     async def read(self) -> str:
         """Return the next text as soon as there is any; `""` at the end.
 
         Raises:
             AI365VIPError: The connection was lost or stalled, or the bytes are not UTF-8;
-                with `partial_text`.
+                with `partial_text`, all of which was returned before.
         """
         if self._pushed_back:
             return self._pushed_back.pop()
-        while True:
+        while self._failure is None and not self._ended:
             self._watchdog.since = self._watchdog.now()
             try:
                 data = await self._content.readany()
             except Exception as exc:
-                error = self._translate(exc)
+                text = self._decode(self._rest())
+                self._note(exc)
             else:
                 self._watchdog.since = None
-                if not data:
-                    return self._end()
-                text = self._decode(data)
-                if text:
-                    self._pieces.append(text)
-                    return text
-                continue
-            raise self._failed(error)
+                text = self._decode(data) if data else self._end()
+            if text:
+                return text
+        if self._failure is None:
+            return ""
+        self._failure.partial_text = self.partial_text
+        raise self._failed(self._failure)
 
     def close(self) -> None:
         """End the reply, whatever its state; the server sees the connection closed."""
@@ -129,20 +141,38 @@ class Reply:
         """The text read so far."""
         return "".join(self._pieces)
 
-    def _push_back(self, text: str) -> None:
-        if text:
-            self._pushed_back.append(text)
+    def _rest(self) -> bytes:
+        """Return what had arrived before the exception that keeps it from being read."""
+        self._content.set_exception(None)  # type: ignore[arg-type]  # that is its initial value
+        return self._content.read_nowait()
 
     def _end(self) -> str:
-        if self._decoder is not None:
-            try:
-                self._decoder.decode(b"", final=True)
-            except UnicodeDecodeError:
-                raise self._failed(self._not_utf8("it ends inside a character")) from None
+        self._ended = True
+        if self._coding is not None and not self._coding.is_whole():
+            self._note(aiohttp.ClientPayloadError("the compressed data are not complete"))
+        elif self._decoder is not None and self._decoder.getstate()[0]:
+            self._failure = self._not_utf8("it ends inside a character")
         self.close()
         return ""
 
     def _decode(self, data: bytes) -> str:
+        text = self._text(data if self._coding is None else self._undo(self._coding, data))
+        if text:
+            if self._at_start:
+                self._at_start = False
+                # A byte order mark is an encoding's mark, not text.
+                text = text.removeprefix("\ufeff")
+            self._pieces.append(text)
+        return text
+
+    def _undo(self, coding: Coding, data: bytes) -> bytes:
+        try:
+            return coding.feed(data)
+        except CodingError as exc:
+            self._failure = self._unreadable(f"its Content-Encoding is wrong ({exc})")
+            return b""
+
+    def _text(self, data: bytes) -> str:
         # Nearly every read is whole characters; the incremental decoder, which keeps the
         # beginning of a cut one, comes in only when it is needed, and then stays.
         if self._decoder is None:
@@ -153,17 +183,17 @@ class Reply:
         try:
             return self._decoder.decode(data)
         except UnicodeDecodeError as exc:
-            whole = exc.object[: exc.start].decode()
-            reason = exc.reason
-        self._pieces.append(whole)
-        raise self._failed(self._not_utf8(reason))
+            self._failure = self._not_utf8(exc.reason)
+            return exc.object[: exc.start].decode()
 
     def _not_utf8(self, reason: str) -> AI365VIPError:
+        return self._unreadable(f"the reply is not UTF-8 text ({reason})")
+
+    def _unreadable(self, why: str) -> AI365VIPError:
         return AI365VIPResponseError(
-            f"{self._url}: the reply is not UTF-8 text ({reason}) after {len(self.partial_text)} "
-            "characters. The endpoint, or something between it and here, changed its bytes.",
+            f"{self._url}: {why}. The endpoint, or something between it and here, changed its "
+            "bytes.",
             status_code=200,
-            partial_text=self.partial_text,
         )
 
     async def _refuse_what_is_no_reply(self, content_type: str, text: str) -> str:
@@ -186,14 +216,24 @@ class Reply:
     def _stalled(self, why: str) -> None:
         self._content.set_exception(aiohttp.SocketTimeoutError(why))
 
-    def _translate(self, exc: BaseException) -> AI365VIPError:
-        error = transport_error(
-            exc, self._url, step=_READING, partial_text=self.partial_text, redact=self._redact
-        )
-        if error is None:
+    def _look_for_a_broken_body(self) -> None:
+        # Measured: on a chunk size that is no number aiohttp closes the connection and
+        # leaves the reader waiting.
+        connection, content = self._response.connection, self._content
+        if connection is None or connection.transport is not None or content.is_eof():
+            return
+        if content.exception() is None:
+            content.set_exception(TransferEncodingError("the chunks of the body are broken"))
+
+    def _note(self, exc: Exception) -> None:
+        """Keep a transport's exception as ours, unless something failed before."""
+        if self._failure is None:
+            self._failure = transport_error(
+                exc, self._url, step=_READING, partial_text=self.partial_text, redact=self._redact
+            )
+        if self._failure is None:
             self.close()
             raise exc
-        return error
 
     def _failed(self, error: AI365VIPError) -> AI365VIPError:
         # For a `raise` outside any `except`, so that the transport's exception, which may

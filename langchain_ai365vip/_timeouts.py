@@ -104,7 +104,7 @@ class BodyWatchdog:
     """Calls `expired` when a reader has waited longer than its limit for bytes.
 
     aiohttp's own `sock_read` re-arms a timer at every read; this one only notes the time
-    (`since`) and re-arms when its timer fires, about once per limit.
+    (`since`) and looks at it now and then, and calls `look` as often.
 
     Attributes:
         since: When the current wait began (loop time), or `None` while nobody waits: a
@@ -112,7 +112,9 @@ class BodyWatchdog:
         now: The loop's clock.
     """
 
-    __slots__ = ("_expired", "_handle", "_limit", "_loop", "_total_at", "now", "since")
+    __slots__ = ("_expired", "_handle", "_limit", "_look", "_loop", "_total_at", "now", "since")
+
+    _LOOK_EVERY = 1.0
 
     def __init__(
         self,
@@ -120,21 +122,23 @@ class BodyWatchdog:
         limit: float | None,
         total_at: float | None,
         expired: Callable[[str], None],
+        look: Callable[[], None],
     ) -> None:
         self._loop = loop
         self.now = loop.time
         self._limit = limit
         self._total_at = total_at
         self._expired = expired
+        self._look = look
         self._handle: asyncio.TimerHandle | None = None
         self.since: float | None = None
-        self._arm(loop.time())
+        self._arm()
 
     def limit_to(self, limit: float | None) -> None:
         """Set another limit for the waits that begin from now on."""
         self._limit = limit
         self.stop()
-        self._arm(self._loop.time())
+        self._arm()
 
     def stop(self) -> None:
         """Call nothing any more."""
@@ -142,20 +146,21 @@ class BodyWatchdog:
             self._handle.cancel()
             self._handle = None
 
-    def _arm(self, since: float) -> None:
-        at = math.inf if self._limit is None else since + self._limit
+    def _arm(self) -> None:
+        now = self.now()
+        at = now + self._LOOK_EVERY
+        if self._limit is not None:
+            at = min(at, (now if self.since is None else self.since) + self._limit)
         if self._total_at is not None:
             at = min(at, self._total_at)
-        if at < math.inf:
-            self._handle = self._loop.call_at(at, self._check)
+        self._handle = self._loop.call_at(at, self._check)
 
     def _check(self) -> None:
-        now = self._loop.time()
+        now = self.now()
         if self._total_at is not None and now >= self._total_at:
             self._expired("the total time limit passed")
-        elif self.since is None:
-            self._arm(now)
-        elif self._limit is not None and now >= self.since + self._limit:
+        elif self.since is not None and self._limit is not None and now >= self.since + self._limit:
             self._expired(f"no byte came for {self._limit:g} s")
         else:
-            self._arm(self.since)
+            self._look()
+            self._arm()
