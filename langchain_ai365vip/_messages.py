@@ -36,7 +36,15 @@ from langchain_ai365vip._protocol import (
     escape_special_tokens,
     find_special_token,
 )
-from langchain_ai365vip._tool_prompt import to_json, tool_call_text, tool_response_text
+from langchain_ai365vip._tokens import Count, count_wire_tokens
+from langchain_ai365vip._tool_prompt import (
+    Tool,
+    describe_tools,
+    to_json,
+    to_openai_tools,
+    tool_call_text,
+    tool_response_text,
+)
 from langchain_ai365vip.errors import AI365VIPInvalidRequestError
 
 SpecialTokens = Literal["escape", "raise", "send"]
@@ -129,6 +137,28 @@ def check_special_tokens(
         for turn in turns
     ]
     return escape_special_tokens(prompt), escaped, True
+
+
+def count_message_tokens(
+    messages: Sequence[BaseMessage],
+    tools: Sequence[Tool] | None = None,
+    *,
+    count: Count,
+    system_prompt: str = DEFAULT_PROMPT,
+) -> int:
+    """Count what the model gets for these messages and tools, once they are on the wire.
+
+    Args:
+        messages: The conversation; an empty one counts as nothing.
+        tools: What would be bound.
+        count: Counts the tokens of a text.
+        system_prompt: As in `to_wire`.
+    """
+    if not messages:
+        return 0
+    instructions = describe_tools(to_openai_tools(tools or ()))
+    prompt, turns = to_wire(messages, system_prompt=system_prompt, instructions=instructions)
+    return count_wire_tokens(prompt, turns, count)
 
 
 def _special_token_error(place: int, token: str) -> AI365VIPInvalidRequestError:
