@@ -26,7 +26,7 @@ from langchain_ai365vip._failures import (
     redirect_error,
     transport_error,
 )
-from langchain_ai365vip._limits import Limits
+from langchain_ai365vip._limits import Limits, utf8_length
 from langchain_ai365vip._pool import ConnectionSettings, PooledSession, sessions_of
 from langchain_ai365vip._reply import Reply
 from langchain_ai365vip._timeouts import HeadDeadline, Timeout
@@ -400,17 +400,13 @@ def _refuse_what_the_server_would_trim(payload: Mapping[str, Any]) -> None:
     limit = payload["model"]["tokenLimit"]
     if limit == _protocol.NO_TOKEN_LIMIT:
         return
-    count, how = _utf8_length, "counted as UTF-8 bytes, never fewer than tokens"
+    count, how = utf8_length, "counted as UTF-8 bytes, never fewer than tokens"
     if _protocol.trims_history(payload["prompt"], payload["messages"], limit, count):
         raise AI365VIPContextOverflowError(
             f"The conversation does not fit token_limit={limit} ({how}, {_protocol.REPLY_TOKENS} "
             "of them kept for the reply), and the server would drop its oldest messages without "
             "a word. Send a shorter conversation or raise token_limit."
         )
-
-
-def _utf8_length(text: str) -> int:
-    return len(text.encode("utf-8", "surrogatepass"))
 
 
 def _harmless_redirect(response: aiohttp.ClientResponse, redact: Redactor) -> URL:

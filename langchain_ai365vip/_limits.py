@@ -27,9 +27,10 @@ class Limits:
     ) -> None:
         self.finish_reason: Literal["stop", "length"] | None = None
         self._stop = tuple(text for text in stop if text)
-        self._longest = max(map(len, self._stop), default=0)
         self._held = ""
-        self._budget = _Budget(max_tokens, count or approximate_tokens) if max_tokens else None
+        self._budget: _Budget | None = None
+        if max_tokens is not None:
+            self._budget = _Budget(max_tokens, count or approximate_tokens)
 
     def feed(self, text: str) -> str:
         """Take the next text of the reply and return what may be shown."""
@@ -48,21 +49,27 @@ class Limits:
 
     def _before_stop(self, text: str) -> str:
         text = self._held + text
-        hits = [at for at in map(text.find, self._stop) if at >= 0]
+        hits = [(at + len(stop), at) for stop in self._stop if (at := text.find(stop)) >= 0]
         if hits:
             self.finish_reason, self._held = "stop", ""
-            return text[: min(hits)]
+            # The one that is complete first, as a model that writes letter by letter would
+            # meet it: which one comes first must not depend on how the network cut the text.
+            return text[: min(hits)[1]]
         shown = len(text) - self._undecided(text)
         self._held = text[shown:]
         return text[:shown]
 
     def _undecided(self, text: str) -> int:
         """Length of the longest end of `text` with which a stop text begins."""
-        for length in range(min(self._longest - 1, len(text)), 0, -1):
-            end = text[-length:]
-            if any(stop.startswith(end) for stop in self._stop):
-                return length
-        return 0
+        longest = 0
+        for stop in self._stop:
+            # From one first letter to the next: nearly always there is none.
+            at = text.find(stop[0], max(0, len(text) - len(stop) + 1))
+            while at >= 0 and not stop.startswith(text[at:]):
+                at = text.find(stop[0], at + 1)
+            if at >= 0:
+                longest = max(longest, len(text) - at)
+        return longest
 
     def _within_budget(self, text: str) -> str:
         if self._budget is None or not text:
@@ -77,11 +84,12 @@ class _Budget:
     """A number of tokens, spent as text comes in.
 
     Tokens do not end where a network read does, so the text since the last checkpoint is
-    counted anew each time; checkpoints lie at white space, every few hundred characters, so
-    that the cost stays linear and does not depend on how the text was cut.
+    counted anew each time; checkpoints lie at white space where there is any, every few
+    hundred characters, so that the cost stays linear and does not depend on how the text
+    was cut.
     """
 
-    _STRIDE = 200
+    _SOFT, _HARD = 200, 400
 
     def __init__(self, tokens: int, count: Callable[[str], int]) -> None:
         self._left = tokens
@@ -92,27 +100,29 @@ class _Budget:
     def take(self, text: str) -> str:
         """Return as much of the text as the budget pays for."""
         kept = []
-        while text:
+        while text and not self.spent:
             part, text = self._until_checkpoint(text)
             kept.append(self._take(part))
-            if self.spent:
-                break
         return "".join(kept)
 
     def _until_checkpoint(self, text: str) -> tuple[str, str]:
-        start = max(0, self._STRIDE - len(self._open))
-        space = _WHITE_SPACE.search(text, start)
-        return (text[: space.end()], text[space.end() :]) if space else (text, "")
+        soft, hard = self._SOFT - len(self._open), self._HARD - len(self._open)
+        space = _WHITE_SPACE.search(text, max(0, soft), hard)
+        end = space.end() if space else hard
+        return text[:end], text[end:]
 
     def _take(self, text: str) -> str:
         whole = self._open + text
-        cost = self._count(whole)
-        if cost > self._left:
-            self.spent = True
-            return whole[: self._affordable(whole)][len(self._open) :]
-        if len(whole) > self._STRIDE and whole[-1].isspace():
-            self._left -= cost
-            whole = ""
+        complete = len(whole) >= self._HARD or (len(whole) > self._SOFT and whole[-1].isspace())
+        # No text has more tokens than bytes, and bytes are counted faster.
+        if complete or utf8_length(whole) > self._left:
+            cost = self._count(whole)
+            if cost > self._left:
+                self.spent = True
+                return whole[: self._affordable(whole)][len(self._open) :]
+            if complete:
+                self._left -= cost
+                whole = ""
         self._open = whole
         return text
 
@@ -129,4 +139,9 @@ class _Budget:
 
 def approximate_tokens(text: str) -> int:
     """Estimate tokens at four UTF-8 bytes each, rounded up."""
-    return (len(text.encode("utf-8", "surrogatepass")) + 3) // 4
+    return (utf8_length(text) + 3) // 4
+
+
+def utf8_length(text: str) -> int:
+    """Count bytes; no byte-level tokenizer makes more tokens of a text than that."""
+    return len(text.encode("utf-8", "surrogatepass"))
