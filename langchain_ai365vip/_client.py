@@ -14,6 +14,8 @@ from warnings import warn
 import aiohttp
 import tenacity
 from aiohttp.http_exceptions import HttpProcessingError
+from multidict import CIMultiDict
+from typing_extensions import Self
 from yarl import URL
 
 from langchain_ai365vip import _protocol
@@ -111,6 +113,18 @@ class AI365VIP:
     tls: ssl.SSLContext | None = None
     ca_bundle: str | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse settings that no request could be made with.
+
+        Raises:
+            ValueError: One of them is out of range; the message names it, not its value.
+        """
+        object.__setattr__(self, "base_url", check_base_url(self.base_url))
+        object.__setattr__(self, "proxy", check_proxy(self.proxy))
+        _protocol.check_number("max_retries", self.max_retries, at_least=0)
+        if self.max_connections is not None:
+            _protocol.check_number("max_connections", self.max_connections, at_least=1)
+
     @classmethod
     def get_models(cls) -> list[str]:
         """Return the ids of the source system's model table."""
@@ -136,6 +150,7 @@ class AI365VIP:
         headers: Mapping[str, str] | None = None,
         max_retries: int = 2,
         token_limit: int | None = None,
+        special_tokens: _protocol.SpecialTokens = "escape",
         stop: str | Sequence[str] | None = None,
         max_tokens: int | None = None,
         stream: bool = True,
@@ -156,6 +171,9 @@ class AI365VIP:
             max_retries: Retries before the first text.
             token_limit: Context size by which the server would trim history; a longer
                 conversation is refused here.
+            special_tokens: What to do with strings that make the reference server fail:
+                "escape" adds one visible character and warns, "raise" refuses them, "send"
+                sends them.
             stop: Texts before which the reply is cut, here (the wire has no such field).
             max_tokens: Approximate bound on the reply's tokens, enforced here.
             stream: `False` yields the reply in one piece.
@@ -164,6 +182,7 @@ class AI365VIP:
         Raises:
             AI365VIPError: See `langchain_ai365vip.errors`.
             TypeError: An argument that is not listed above.
+            ValueError: An argument out of range, or a message that the wire cannot carry.
         """
         if response_format is not None:
             warn(
@@ -180,7 +199,12 @@ class AI365VIP:
             headers=headers or {},
             max_retries=max_retries,
         )
-        prompt, turns = _protocol.split_conversation(messages, system_prompt)
+        limits = Limits([stop] if isinstance(stop, str) else stop or (), max_tokens)
+        prompt, turns, escaped = _protocol.check_special_tokens(
+            *_protocol.split_conversation(messages, system_prompt), special_tokens
+        )
+        if escaped:
+            warn(_protocol.ESCAPED, UserWarning, stacklevel=2)
         reply = await client.open(
             _protocol.chat_payload(
                 model=cls.get_model(model),
@@ -190,19 +214,20 @@ class AI365VIP:
                 token_limit=token_limit,
             )
         )
-        limits = Limits([stop] if isinstance(stop, str) else stop or (), max_tokens)
-        parts: list[str] = []
+        held: list[str] = []
         try:
             while not limits.finish_reason and (text := await reply.read()):
-                if text := limits.feed(text):
-                    if stream:
-                        yield text
-                    else:
-                        parts.append(text)
+                text = limits.feed(text)
+                if limits.finish_reason:
+                    # Before the caller gets the text, which may take its time over it.
+                    reply.close()
+                if text and stream:
+                    yield text
+                else:
+                    held.append(text)
         finally:
             reply.close()
-        parts.append(limits.flush())
-        if text := "".join(parts):
+        if text := "".join(held) + limits.flush():
             yield text
 
     async def open(self, payload: Mapping[str, Any], *, on_retry: OnRetry | None = None) -> Reply:
@@ -217,15 +242,7 @@ class AI365VIP:
         """
         _refuse_what_the_server_would_trim(payload)
         request = self._request(_protocol.CHAT_PATH, {**payload, "key": self.api_key})
-        retrying = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception(_is_retryable),
-            stop=self._give_up,
-            wait=_wait,
-            before_sleep=on_retry,
-            reraise=True,
-        )
-        reply: Reply = await retrying(self._open_once, request)
-        return reply
+        return await self._open_with_retries(request, on_retry)
 
     async def list_models(self) -> list[AvailableModel]:
         """Ask the endpoint for its models (`POST /api/models`).
@@ -234,7 +251,7 @@ class AI365VIP:
             AI365VIPError: The request failed, or the answer is not a list of models.
         """
         request = self._request(_protocol.MODELS_PATH, {"key": self.api_key})
-        reply = await self._open_once(request)
+        reply = await self._open_with_retries(request, None)
         parts = []
         try:
             while text := await reply.read():
@@ -254,10 +271,20 @@ class AI365VIP:
             body="".join(parts)[:MAX_BODY],
         )
 
-    def retire_connections(self) -> None:
-        """Close this loop's idle connections with these settings; others' streams go on."""
-        url = URL(self.base_url)
-        sessions_of(asyncio.get_running_loop()).retire(self._settings(self._proxy_for(url)))
+    async def aclose(self) -> None:
+        """Close this event loop's idle connections with these settings.
+
+        Optional: they close by themselves, with the loop and after 4 s of idleness. Streams
+        that are being read, by this client or another, go on; the client stays usable.
+        """
+        settings = self._settings(self._proxy_for(URL(self.base_url)))
+        await sessions_of(asyncio.get_running_loop()).retire(settings)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.aclose()
 
     def _request(self, path: str, payload: Mapping[str, Any]) -> _Request:
         base = URL(self.base_url.rstrip("/"))
@@ -267,19 +294,33 @@ class AI365VIP:
             why = "a lone surrogate" if isinstance(exc, UnicodeError) else str(exc)
         else:
             origin = str(base.origin())
-            headers = {
-                "Content-Type": "application/json",
-                "Accept": "*/*",
-                "Accept-Encoding": ACCEPT_ENCODING,
-                "Origin": origin,
-                "Referer": f"{base}/en",
-                **self.headers,
-            }
+            # A mapping without regard to case: the caller's header replaces ours.
+            headers = CIMultiDict(
+                {
+                    "Content-Type": "application/json",
+                    "Accept": "*/*",
+                    "Accept-Encoding": ACCEPT_ENCODING,
+                    "Origin": origin,
+                    "Referer": f"{base}/en",
+                }
+            )
+            headers.update(self.headers)
             return _Request(base.joinpath(path.lstrip("/")), body, headers)
         raise AI365VIPInvalidRequestError(
             f"The request cannot be written as JSON in UTF-8: {why}. Remove it from the messages "
             "or from extra_body."
         )
+
+    async def _open_with_retries(self, request: _Request, on_retry: OnRetry | None) -> Reply:
+        retrying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception(_is_retryable),
+            stop=self._give_up,
+            wait=_wait,
+            before_sleep=on_retry,
+            reraise=True,
+        )
+        reply: Reply = await retrying(self._open_once, request)
+        return reply
 
     async def _open_once(self, request: _Request) -> Reply:
         redact = Redactor(self.api_key, *self.headers.values(), _password(self.proxy))
@@ -303,9 +344,12 @@ class AI365VIP:
         proxy = self._proxy_for(url)
         pooled = sessions_of(loop).get(self._settings(proxy))
         deadline = HeadDeadline(loop, self.timeout)
-        response = await self._head(url, request, pooled, proxy, deadline, redact)
+        # From before its head on: a sibling's aclose() must not cut it.
+        with pooled.in_use():
+            response = await self._head(url, request, pooled, proxy, deadline, redact)
+            if response.status == 200:
+                reply = Reply(response, pooled, self.timeout, deadline.total_at, redact)
         if response.status == 200:
-            reply = Reply(response, pooled, self.timeout, deadline.total_at, redact)
             try:
                 await reply.start(self.timeout)
             except BaseException:
@@ -397,8 +441,8 @@ def _is_retryable(error: BaseException) -> bool:
 
 
 def _refuse_what_the_server_would_trim(payload: Mapping[str, Any]) -> None:
-    limit = payload["model"]["tokenLimit"]
-    if limit == _protocol.NO_TOKEN_LIMIT:
+    limit = _protocol.token_limit_of(payload)
+    if limit is None:
         return
     count, how = utf8_length, "counted as UTF-8 bytes, never fewer than tokens"
     if _protocol.trims_history(payload["prompt"], payload["messages"], limit, count):
@@ -488,3 +532,55 @@ async def _context_for(ca_bundle: str) -> ssl.SSLContext:
             ) from exc
         _contexts[ca_bundle] = context
     return context
+
+
+_SCHEMES: Final = frozenset({"http", "https"})
+
+
+def check_base_url(value: str) -> str:
+    """Return the root of a server without trailing slashes; blank means the public site.
+
+    Raises:
+        ValueError: It is not such an address, or holds credentials. The message does not
+            repeat it.
+    """
+    value = (value.strip() or _protocol.PUBLIC_URL).rstrip("/")
+    url = _parsed(value)
+    if url.scheme not in _SCHEMES or not url.host:
+        raise ValueError("base_url must be an http:// or https:// address")
+    if url.user is not None or url.password is not None:
+        raise ValueError(
+            "base_url must hold no user or password, they would show in logs; pass the key or "
+            "headers instead"
+        )
+    if url.query_string or url.fragment:
+        raise ValueError("base_url must hold no query and no fragment")
+    if url.path.endswith(_protocol.CHAT_PATH):
+        raise ValueError(
+            f"base_url must be the root of the server: {_protocol.CHAT_PATH} is appended to it"
+        )
+    return value
+
+
+def check_proxy(value: str | None) -> str | None:
+    """Return a proxy's address; blank means none.
+
+    Raises:
+        ValueError: It is no such address. The message does not repeat it.
+    """
+    value = (value or "").strip()
+    if not value:
+        return None
+    url = _parsed(value)
+    if url.scheme not in _SCHEMES | _SOCKS:
+        raise ValueError("proxy must be an http://, https://, socks4:// or socks5:// address")
+    if not url.host:
+        raise ValueError("proxy must name a host")
+    return value
+
+
+def _parsed(value: str) -> URL:
+    try:
+        return URL(value)
+    except ValueError:
+        return URL()

@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final, Literal
 
+from langchain_ai365vip._protocol import check_number
+
 _WHITE_SPACE: Final = re.compile(r"\s")
 
 
@@ -17,6 +19,9 @@ class Limits:
 
     Attributes:
         finish_reason: `"stop"` or `"length"` once the reply has been cut, else `None`.
+
+    Raises:
+        ValueError: `max_tokens` is below 1.
     """
 
     def __init__(
@@ -30,6 +35,7 @@ class Limits:
         self._held = ""
         self._budget: _Budget | None = None
         if max_tokens is not None:
+            check_number("max_tokens", max_tokens, at_least=1)
             self._budget = _Budget(max_tokens, count or approximate_tokens)
 
     def feed(self, text: str) -> str:

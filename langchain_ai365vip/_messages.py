@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from langchain_core.messages import (
     AIMessage,
@@ -33,8 +33,6 @@ from langchain_ai365vip._protocol import (
     DEFAULT_PROMPT,
     Role,
     WireMessage,
-    escape_special_tokens,
-    find_special_token,
 )
 from langchain_ai365vip._tokens import Count, count_wire_tokens
 from langchain_ai365vip._tool_prompt import (
@@ -46,8 +44,6 @@ from langchain_ai365vip._tool_prompt import (
     tool_response_text,
 )
 from langchain_ai365vip.errors import AI365VIPInvalidRequestError
-
-SpecialTokens = Literal["escape", "raise", "send"]
 
 # Characters of conversation after which the prompt's rules are repeated: some 1,500 tokens.
 REMIND_AFTER: Final = 6_000
@@ -104,41 +100,6 @@ def to_wire(
     return "\n\n".join(part for part in (prompt, instructions) if part), turns
 
 
-def check_special_tokens(
-    prompt: str, turns: list[WireMessage], mode: SpecialTokens = "escape"
-) -> tuple[str, list[WireMessage], bool]:
-    """Deal with the strings that make the reference server fail with a 500.
-
-    Args:
-        prompt: The system prompt.
-        turns: The turns; not changed.
-        mode: "escape" adds one visible character to each such string, "raise" refuses
-            them, "send" leaves them alone.
-
-    Returns:
-        The prompt and turns to send, and whether anything was escaped.
-
-    Raises:
-        AI365VIPInvalidRequestError: In mode "raise", if there is such a string.
-    """
-    if mode == "send":
-        return prompt, turns, False
-    found = [
-        (place, token)
-        for place, text in enumerate((prompt, *(turn["content"] for turn in turns)), start=-1)
-        if (token := find_special_token(text)) is not None
-    ]
-    if not found:
-        return prompt, turns, False
-    if mode == "raise":
-        raise _special_token_error(*found[0])
-    escaped = [
-        WireMessage(role=turn["role"], content=escape_special_tokens(turn["content"]))
-        for turn in turns
-    ]
-    return escape_special_tokens(prompt), escaped, True
-
-
 def count_message_tokens(
     messages: Sequence[BaseMessage],
     tools: Sequence[Tool] | None = None,
@@ -159,15 +120,6 @@ def count_message_tokens(
     instructions = describe_tools(to_openai_tools(tools or ()))
     prompt, turns = to_wire(messages, system_prompt=system_prompt, instructions=instructions)
     return count_wire_tokens(prompt, turns, count)
-
-
-def _special_token_error(place: int, token: str) -> AI365VIPInvalidRequestError:
-    where = "the system prompt" if place < 0 else f"turn {place} of the conversation"
-    return AI365VIPInvalidRequestError(
-        f'The string "{token}" in {where} makes the reference server fail with a 500. Take it '
-        'out, or set special_tokens="escape" to have it made harmless by one visible character, '
-        'or special_tokens="send" for an endpoint that accepts it.'
-    )
 
 
 def _remind(turns: list[WireMessage], reminder: str) -> None:

@@ -12,7 +12,8 @@ hand-made loops all end with, whether or not they call `shutdown_asyncgens()` be
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 import aiohttp
@@ -38,32 +39,40 @@ class _Closable(Protocol):
 
 
 class PooledSession:
-    """A session and the replies that are being read from it."""
+    """A session, the requests that wait for their head, and the replies that are being read."""
 
-    def __init__(self, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, unused: Callable[[PooledSession], None]
+    ) -> None:
         self.session = session
         self.replies: set[_Closable] = set()
+        self._waiting = 0
         self._retired = False
+        self._unused = unused
+
+    @contextlib.contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keep the session open while a request is on its way to becoming a reply."""
+        self._waiting += 1
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+            self._look_whether_unused()
 
     def release(self, reply: _Closable) -> None:
         """Note that a reply has ended; a retired session closes after its last one."""
         self.replies.discard(reply)
-        if self._retired and not self.replies:
-            self._close_soon()
+        self._look_whether_unused()
 
     def retire(self) -> None:
-        """Close as soon as no reply is being read: never cuts anyone's stream."""
+        """Have it closed as soon as nobody uses it: never cuts anyone's stream."""
         self._retired = True
-        if not self.replies:
-            self._close_soon()
+        self._look_whether_unused()
 
-    def _close_soon(self) -> None:
-        # The connector's close() closes the sockets at once and returns something to wait
-        # with; detach() keeps the session's own destructor from complaining.
-        connector = self.session.connector
-        self.session.detach()
-        if connector is not None:
-            connector.close()
+    def _look_whether_unused(self) -> None:
+        if self._retired and not self._waiting and not self.replies:
+            self._unused(self)
 
     async def aclose(self) -> None:
         """Close now, cutting what is still being read."""
@@ -75,27 +84,42 @@ class PooledSession:
 class LoopSessions:
     """The sessions of one event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
         self._by_settings: dict[ConnectionSettings, PooledSession] = {}
+        # Each with the task that closes it, once there is one.
+        self._retired: dict[PooledSession, asyncio.Task[None] | None] = {}
 
     def get(self, settings: ConnectionSettings) -> PooledSession:
         """Return the session for these settings, made at first use."""
         pooled = self._by_settings.get(settings)
         if pooled is None or pooled.session.closed:
-            pooled = PooledSession(_new_session(settings))
+            pooled = PooledSession(_new_session(settings), self._close_soon)
             self._by_settings[settings] = pooled
         return pooled
 
-    def retire(self, settings: ConnectionSettings) -> None:
-        """Close the session for these settings once nobody reads from it."""
+    async def retire(self, settings: ConnectionSettings) -> None:
+        """Close the session for these settings: now, or once nobody uses it any more."""
         pooled = self._by_settings.pop(settings, None)
-        if pooled is not None:
-            pooled.retire()
+        if pooled is None:
+            return
+        self._retired[pooled] = None
+        pooled.retire()
+        if (closing := self._retired.get(pooled)) is not None:
+            await asyncio.wait([closing])
+
+    def _close_soon(self, pooled: PooledSession) -> None:
+        # aiohttp closes a session in a coroutine only, and this is called from anywhere.
+        if self._retired.get(pooled) is None and not self._loop.is_closed():
+            closing = self._loop.create_task(pooled.aclose())
+            closing.add_done_callback(lambda _: self._retired.pop(pooled, None))
+            self._retired[pooled] = closing
 
     async def aclose(self) -> None:
         """Close all of them."""
-        pooled, self._by_settings = self._by_settings, {}
-        for each in pooled.values():
+        pooled = [*self._by_settings.values(), *self._retired]
+        self._by_settings = {}
+        for each in pooled:
             await each.aclose()
 
 
@@ -103,7 +127,7 @@ def sessions_of(loop: asyncio.AbstractEventLoop) -> LoopSessions:
     """Return the sessions of a loop; the first call arranges for their end with it."""
     sessions: LoopSessions | None = getattr(loop, _ATTRIBUTE, None)
     if sessions is None:
-        sessions = LoopSessions()
+        sessions = LoopSessions(loop)
         setattr(loop, _ATTRIBUTE, sessions)
         _close_with_loop(loop, sessions)
     return sessions

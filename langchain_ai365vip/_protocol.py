@@ -10,7 +10,9 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Literal, NamedTuple, TypedDict
+from typing import Any, Final, Literal, NamedTuple, TypedDict, get_args
+
+from langchain_ai365vip.errors import AI365VIPInvalidRequestError
 
 PUBLIC_URL: Final = "https://chat.ai365vip.com"
 CHAT_PATH: Final = "/api/chat"
@@ -38,6 +40,15 @@ SPECIAL_TOKENS: Final = (
     "<|endofprompt|>",
 )
 _SPECIAL_TOKEN = re.compile("|".join(re.escape(token) for token in SPECIAL_TOKENS))
+
+# What to do with them: make them harmless by one visible character, refuse them, or send
+# them to an endpoint that accepts them.
+SpecialTokens = Literal["escape", "raise", "send"]
+ESCAPED: Final = (
+    "A text holds a string such as <|endoftext|>, with which the reference server fails; a "
+    'visible backslash was put into it. special_tokens="send" sends it as it is, "raise" '
+    "refuses it."
+)
 
 Role = Literal["user", "assistant"]
 
@@ -91,7 +102,14 @@ def chat_payload(
         token_limit: The context size in tokens by which the server trims history;
             `None` sends a limit that nothing reaches.
         extra: Further top-level fields; they win over those above.
+
+    Raises:
+        ValueError: A number out of range, or a key in `extra`.
     """
+    if temperature is not None:
+        check_number("temperature", temperature, at_least=0)
+    if token_limit is not None:
+        check_number("token_limit", token_limit, at_least=1)
     known = MODELS.get(model)
     payload: dict[str, Any] = {
         "model": {
@@ -106,8 +124,32 @@ def chat_payload(
         "temperature": temperature,
     }
     if extra:
+        check_extra_body(extra)
         payload.update(extra)
     return payload
+
+
+def check_number(name: str, value: float, *, at_least: int) -> None:
+    """Raise a `ValueError` that names the argument unless its value is in range."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not at_least <= value < math.inf:
+        raise ValueError(f"{name} must be {at_least} or more, not {value!r}.")
+
+
+def check_extra_body(extra: Mapping[str, Any]) -> None:
+    """Raise a `ValueError` if a key hides among the further fields: it would not be masked."""
+    if "key" in extra:
+        raise ValueError("extra_body must not hold the key; pass api_key instead.")
+
+
+def token_limit_of(payload: Mapping[str, Any]) -> int | None:
+    """Return the limit by which the server trims this request; `None` if it trims nothing.
+
+    Measured: a missing tokenLimit trims nothing, null counts as 0.
+    """
+    model = payload["model"]
+    limit = model.get("tokenLimit", NO_TOKEN_LIMIT) if isinstance(model, Mapping) else None
+    return None if limit == NO_TOKEN_LIMIT else limit or 0
 
 
 def split_conversation(
@@ -135,7 +177,7 @@ def split_conversation(
             raise ValueError(
                 f"messages[{position}]: role must be system, user or assistant, not {role!r}."
             )
-    return "\n\n".join(prompts) or system_prompt, turns
+    return "\n\n".join(filter(None, prompts)) or system_prompt, turns
 
 
 def trims_history(
@@ -152,6 +194,53 @@ def trims_history(
     """
     total = count(prompt) + sum(count(message["content"]) for message in messages)
     return total + REPLY_TOKENS > token_limit
+
+
+def check_special_tokens(
+    prompt: str, turns: list[WireMessage], mode: SpecialTokens = "escape"
+) -> tuple[str, list[WireMessage], bool]:
+    """Deal with the strings that make the reference server fail with a 500.
+
+    Args:
+        prompt: The system prompt.
+        turns: The turns; not changed.
+        mode: "escape" adds one visible character to each such string, "raise" refuses
+            them, "send" leaves them alone.
+
+    Returns:
+        The prompt and turns to send, and whether anything was escaped.
+
+    Raises:
+        AI365VIPInvalidRequestError: In mode "raise", if there is such a string.
+        ValueError: There is no such mode.
+    """
+    if mode not in get_args(SpecialTokens):
+        raise ValueError(f"special_tokens must be one of {get_args(SpecialTokens)}, not {mode!r}.")
+    if mode == "send":
+        return prompt, turns, False
+    found = [
+        (place, token)
+        for place, text in enumerate((prompt, *(turn["content"] for turn in turns)), start=-1)
+        if (token := find_special_token(text)) is not None
+    ]
+    if not found:
+        return prompt, turns, False
+    if mode == "raise":
+        raise _special_token_error(*found[0])
+    escaped = [
+        WireMessage(role=turn["role"], content=escape_special_tokens(turn["content"]))
+        for turn in turns
+    ]
+    return escape_special_tokens(prompt), escaped, True
+
+
+def _special_token_error(place: int, token: str) -> AI365VIPInvalidRequestError:
+    where = "the system prompt" if place < 0 else f"turn {place} of the conversation"
+    return AI365VIPInvalidRequestError(
+        f'The string "{token}" in {where} makes the reference server fail with a 500. Take it '
+        'out, or set special_tokens="escape" to have it made harmless by one visible character, '
+        'or special_tokens="send" for an endpoint that accepts it.'
+    )
 
 
 def find_special_token(text: str) -> str | None:

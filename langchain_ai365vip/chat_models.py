@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import difflib
 import functools
@@ -31,19 +32,27 @@ from pydantic import (
     model_validator,
 )
 from typing_extensions import Self
-from yarl import URL
 
 from langchain_ai365vip import _sync
-from langchain_ai365vip._client import AI365VIP, AvailableModel, OnRetry
+from langchain_ai365vip._client import (
+    AI365VIP,
+    AvailableModel,
+    OnRetry,
+    check_base_url,
+    check_proxy,
+)
 from langchain_ai365vip._limits import Limits
-from langchain_ai365vip._messages import SpecialTokens, check_special_tokens, to_wire
+from langchain_ai365vip._messages import to_wire
 from langchain_ai365vip._protocol import (
-    CHAT_PATH,
     DEFAULT_MODEL,
     DEFAULT_PROMPT,
     DEFAULT_TEMPERATURE,
+    ESCAPED,
     PUBLIC_URL,
+    SpecialTokens,
     chat_payload,
+    check_extra_body,
+    check_special_tokens,
 )
 from langchain_ai365vip._timeouts import Timeout
 from langchain_ai365vip._version import __version__
@@ -271,38 +280,19 @@ class ChatAI365VIP(BaseChatModel):
     @field_validator("base_url")
     @classmethod
     def _check_base_url(cls, value: str) -> str:
-        value = (value.strip() or PUBLIC_URL).rstrip("/")
-        try:
-            url = URL(value)
-        except ValueError:
-            url = URL()
-        if url.scheme not in ("http", "https") or not url.host:
-            raise ValueError("must be an http:// or https:// address")
-        if url.user is not None or url.password is not None:
-            raise ValueError(
-                "must hold no user or password, they would show in logs; pass api_key or "
-                "default_headers instead"
-            )
-        if url.query_string or url.fragment:
-            raise ValueError("must hold no query and no fragment")
-        if url.path.endswith(CHAT_PATH):
-            raise ValueError(f"must be the root of the server: {CHAT_PATH} is appended to it")
-        return value
+        return check_base_url(value)
 
     @field_validator("proxy")
     @classmethod
     def _check_proxy(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is None or not value.get_secret_value().strip():
-            return None
-        try:
-            url = URL(value.get_secret_value().strip())
-        except ValueError:
-            url = URL()
-        if url.scheme not in ("http", "https", "socks4", "socks4a", "socks5", "socks5h"):
-            raise ValueError("must be an http://, https://, socks4:// or socks5:// address")
-        if not url.host:
-            raise ValueError("must name a host")
-        return SecretStr(value.get_secret_value().strip())
+        proxy = check_proxy(_revealed(value))
+        return None if proxy is None else SecretStr(proxy)
+
+    @field_validator("extra_body")
+    @classmethod
+    def _check_extra_body(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        check_extra_body(value or {})
+        return value
 
     @field_validator("stop", mode="before")
     @classmethod
@@ -465,13 +455,7 @@ class ChatAI365VIP(BaseChatModel):
             *to_wire(messages, system_prompt=settings["system_prompt"]), settings["special_tokens"]
         )
         if escaped:
-            warn(
-                "A text holds a string such as <|endoftext|>, with which the reference server "
-                'fails; a visible backslash was put into it. special_tokens="send" sends it as '
-                'it is, "raise" refuses it.',
-                UserWarning,
-                stacklevel=2,
-            )
+            warn(ESCAPED, UserWarning, stacklevel=2)
         return _Call(
             client=self._client(settings["timeout"], settings["max_retries"]),
             model=settings["model"],
@@ -521,17 +505,15 @@ class ChatAI365VIP(BaseChatModel):
         Optional: they close by themselves, with the loop and after 4 s of idleness. Streams
         that are being read, by this model or another, go on; the model stays usable.
         """
-        self._client(self.timeout, self.max_retries).retire_connections()
-        self.close()
+        await self._client(self.timeout, self.max_retries).aclose()
+        if _sync.is_running():
+            # Off this loop: the other one may be in the middle of something.
+            await asyncio.to_thread(self.close)
 
     def close(self) -> None:
         """Close the idle connections of the sync methods; see `aclose`."""
-
-        async def retire() -> None:
-            self._client(self.timeout, self.max_retries).retire_connections()
-
         if _sync.is_running():
-            _sync.run(retire)
+            _sync.run(self._client(self.timeout, self.max_retries).aclose)
 
     async def __aenter__(self) -> Self:
         return self

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,7 +25,11 @@ class Endpoint:
         pieces: What a reply consists of; or a function of the request's JSON.
         bodies: The JSON of every request so far.
         headers: The headers of every request so far.
+        paths: The path of every request so far.
         connections: TCP connections accepted so far.
+        most_open: The most connections that were open at a time, seen at each request.
+        reply_headers: Sent with every reply.
+        models: The JSON that `/api/models` answers.
         closed: Set when a client went away before its reply was complete.
         paced: Send a piece only after a `release()`.
     """
@@ -34,7 +39,11 @@ class Endpoint:
         self.response: Callable[[web.Request], web.StreamResponse] | None = None
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
+        self.paths: list[str] = []
         self.connections = 0
+        self.most_open = 0
+        self.reply_headers: dict[str, str] = {}
+        self.models: Any = [{"id": "gpt-4o", "name": "GPT-4o"}]
         self.closed = threading.Event()
         self.paced = False
         self.base_url = ""
@@ -42,6 +51,7 @@ class Endpoint:
         self._release_all = False
         self._loop: asyncio.AbstractEventLoop
         self._stop: asyncio.Event
+        self._runner: web.AppRunner
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._ready = threading.Event()
 
@@ -68,6 +78,21 @@ class Endpoint:
         """How many requests were made."""
         return len(self.bodies)
 
+    @property
+    def open_connections(self) -> int:
+        """How many connections are open now."""
+        assert self._runner.server is not None
+        return len(self._runner.server.connections)
+
+    def wait_until(self, holds: Callable[[], bool], seconds: float = 10) -> bool:
+        """Wait, in the caller's thread, until something holds; say whether it came to that."""
+        deadline = time.monotonic() + seconds
+        while not holds():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.001)
+        return True
+
     def _run(self) -> None:
         asyncio.run(self._serve())
 
@@ -77,7 +102,7 @@ class Endpoint:
         app = web.Application()
         app.router.add_post("/api/chat", self._chat)
         app.router.add_post("/api/models", self._models)
-        runner = web.AppRunner(app, handler_cancellation=True)
+        self._runner = runner = web.AppRunner(app, handler_cancellation=True)
         await runner.setup()
         server = await self._loop.create_server(self._connected(runner), "127.0.0.1", 0)
         self.base_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
@@ -95,13 +120,11 @@ class Endpoint:
         return accept
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
-        body = await request.json()
-        self.bodies.append(body)
-        self.headers.append(dict(request.headers))
+        body = await self._note(request)
         if self.response is not None:
             return self.response(request)
         pieces = self.pieces(body) if callable(self.pieces) else self.pieces
-        response = web.StreamResponse()
+        response = web.StreamResponse(headers=self.reply_headers)
         # As the reference server: chunked, no Content-Type.
         response.enable_chunked_encoding()
         try:
@@ -119,8 +142,16 @@ class Endpoint:
         return response
 
     async def _models(self, request: web.Request) -> web.Response:
-        self.bodies.append(await request.json())
-        return web.Response(text=json.dumps([{"id": "gpt-4o", "name": "GPT-4o"}]))
+        await self._note(request)
+        return web.Response(text=json.dumps(self.models), headers=self.reply_headers)
+
+    async def _note(self, request: web.Request) -> Any:
+        body = await request.json()
+        self.bodies.append(body)
+        self.headers.append(dict(request.headers))
+        self.paths.append(request.path)
+        self.most_open = max(self.most_open, self.open_connections)
+        return body
 
     async def _may_send(self) -> None:
         while self.paced and not self._release_all:

@@ -125,7 +125,9 @@ def test_what_max_tokens_shows_does_not_depend_on_the_cut(
         assert reason == (None if visible == text else "length")
 
 
-@pytest.mark.parametrize("word", ["word ", "漢字", "no-white-space-"], ids=lambda word: word.strip())
+@pytest.mark.parametrize(
+    "word", ["word ", "漢字", "no-white-space-"], ids=lambda word: word.strip()
+)
 @pytest.mark.parametrize("size", [1, 7, 100_000])
 def test_a_long_reply_is_cut_at_the_same_place_for_pieces_of_any_size(word: str, size: int) -> None:
     text = word * 1_000
@@ -136,7 +138,9 @@ def test_a_long_reply_is_cut_at_the_same_place_for_pieces_of_any_size(word: str,
     assert 0.97 * 500 <= approximate_tokens(whole) <= 500
 
 
-@pytest.mark.parametrize("word", ["word ", "漢字", "no-white-space-"], ids=lambda word: word.strip())
+@pytest.mark.parametrize(
+    "word", ["word ", "漢字", "no-white-space-"], ids=lambda word: word.strip()
+)
 def test_counting_is_linear_in_the_reply(word: str) -> None:
     counted = 0
 

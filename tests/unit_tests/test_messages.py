@@ -25,8 +25,13 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
-from langchain_ai365vip._messages import check_special_tokens, to_wire
-from langchain_ai365vip._protocol import DEFAULT_PROMPT, SPECIAL_TOKENS, WireMessage
+from langchain_ai365vip._messages import to_wire
+from langchain_ai365vip._protocol import (
+    DEFAULT_PROMPT,
+    SPECIAL_TOKENS,
+    WireMessage,
+    check_special_tokens,
+)
 from langchain_ai365vip.errors import (
     AI365VIPInvalidRequestError,
     AI365VIPUnsupportedContentError,

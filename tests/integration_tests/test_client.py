@@ -1,0 +1,386 @@
+"""`AI365VIP` over a real loopback server: what it sends, and how it reads what comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from blockbuster import BlockBuster, blockbuster_ctx
+
+from langchain_ai365vip import AI365VIP, AvailableModel, _pool
+from langchain_ai365vip._protocol import chat_payload
+from langchain_ai365vip.errors import (
+    AI365VIPContextOverflowError,
+    AI365VIPInvalidRequestError,
+    AI365VIPResponseError,
+)
+from tests.endpoint import Endpoint
+
+HI = [{"role": "user", "content": "Hi"}]
+
+
+def ask(endpoint: Endpoint, **kwargs: Any) -> AsyncIterator[str]:
+    arguments = {"model": "gpt-4o", "messages": HI, "base_url": endpoint.base_url} | kwargs
+    return AI365VIP.create_async_generator(**arguments)
+
+
+async def answer(endpoint: Endpoint, **kwargs: Any) -> str:
+    return "".join([chunk async for chunk in ask(endpoint, **kwargs)])
+
+
+# -- the request -----------------------------------------------------------------------------
+
+
+async def test_the_request_is_that_of_the_source_system(endpoint: Endpoint) -> None:
+    await answer(endpoint)
+    assert endpoint.paths == ["/api/chat"]
+    [headers] = endpoint.headers
+    origin = endpoint.base_url
+    expected = {
+        "Content-Type": "application/json",
+        "Accept": "*/*",
+        "Origin": origin,
+        "Referer": f"{origin}/en",
+    }
+    assert {name: headers[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("argument", "field", "value"),
+    [
+        pytest.param({"api_key": "k"}, "key", "k", id="api_key"),
+        pytest.param({}, "key", "", id="no-api_key"),
+        pytest.param({"temperature": 0}, "temperature", 0, id="temperature-zero"),
+        pytest.param({"temperature": None}, "temperature", None, id="temperature-none"),
+        pytest.param({"system_prompt": "Be brief."}, "prompt", "Be brief.", id="system_prompt"),
+        pytest.param({}, "prompt", "You are a helpful assistant.", id="no-system_prompt"),
+    ],
+)
+async def test_an_argument_reaches_its_field(
+    endpoint: Endpoint, argument: dict[str, Any], field: str, value: object
+) -> None:
+    await answer(endpoint, **argument)
+    assert endpoint.bodies[0][field] == value
+
+
+@pytest.mark.parametrize(
+    ("model", "sent"),
+    [
+        ("gpt-3.5-turbo", "gpt-3.5-turbo-16k"),
+        ("", "gpt-3.5-turbo-16k"),
+        ("gpt-4o", "gpt-4o"),
+        ("llama-3", "llama-3"),
+    ],
+)
+async def test_aliases_resolve_and_other_ids_pass_through(
+    endpoint: Endpoint, model: str, sent: str
+) -> None:
+    await answer(endpoint, model=model)
+    assert endpoint.bodies[0]["model"]["id"] == sent
+
+
+async def test_turns_stay_turns_and_system_messages_become_the_prompt(endpoint: Endpoint) -> None:
+    turns = [
+        {"role": "user", "content": "a"},
+        {"role": "user", "content": "b"},
+        {"role": "assistant", "content": "c"},
+        {"role": "user", "content": "d"},
+    ]
+    await answer(endpoint, messages=[*turns[:2], {"role": "system", "content": "S"}, *turns[2:]])
+    assert endpoint.bodies[0]["messages"] == turns
+    assert endpoint.bodies[0]["prompt"] == "S"
+
+
+@pytest.mark.parametrize("slashes", ["", "/", "//"])
+async def test_trailing_slashes_of_base_url_do_no_harm(endpoint: Endpoint, slashes: str) -> None:
+    assert await answer(endpoint, base_url=endpoint.base_url + slashes) == "Hello there!"
+    assert endpoint.headers[0]["Referer"] == f"{endpoint.base_url}/en"
+
+
+async def test_base_url_may_have_a_path(endpoint: Endpoint) -> None:
+    with pytest.raises(Exception, match="answered 404"):
+        await answer(endpoint, base_url=f"{endpoint.base_url}/chat", max_retries=0)
+
+
+async def test_headers_are_sent_and_replace_ours_whatever_their_case(endpoint: Endpoint) -> None:
+    await answer(endpoint, headers={"X-Team": "red", "referer": "http://other/", "ACCEPT": "a/b"})
+    [headers] = endpoint.headers
+    sent = [(name.lower(), value) for name, value in headers.items()]
+    assert ("x-team", "red") in sent
+    assert [value for name, value in sent if name == "referer"] == ["http://other/"]
+    assert [value for name, value in sent if name == "accept"] == ["a/b"]
+
+
+async def test_what_cannot_be_written_as_json_is_an_error_before_anything_is_sent(
+    endpoint: Endpoint,
+) -> None:
+    with pytest.raises(AI365VIPInvalidRequestError, match="a lone surrogate"):
+        await answer(endpoint, messages=[{"role": "user", "content": "\ud83d"}])
+    assert endpoint.connections == 0
+
+
+async def test_the_callers_messages_are_not_changed(endpoint: Endpoint) -> None:
+    messages = [{"role": "user", "content": "<|endoftext|>", "name": "Al"}]
+    with pytest.warns(UserWarning, match="visible backslash"):
+        await answer(endpoint, messages=messages)
+    assert messages == [{"role": "user", "content": "<|endoftext|>", "name": "Al"}]
+
+
+# -- special strings -------------------------------------------------------------------------
+
+SPECIAL = [{"role": "user", "content": "a <|endoftext|> b <|fim_prefix|>"}]
+
+
+async def test_special_strings_are_escaped_with_one_warning(endpoint: Endpoint) -> None:
+    with pytest.warns(UserWarning, match="a visible backslash was put into it") as warned:
+        await answer(endpoint, messages=SPECIAL, system_prompt="<|endofprompt|>")
+    assert len(warned) == 1
+    assert warned[0].filename == __file__
+    assert endpoint.bodies[0]["messages"][0]["content"] == "a <\\|endoftext|> b <\\|fim_prefix|>"
+    assert endpoint.bodies[0]["prompt"] == "<\\|endofprompt|>"
+
+
+async def test_special_strings_are_sent_or_refused_where_asked(endpoint: Endpoint) -> None:
+    await answer(endpoint, messages=SPECIAL, special_tokens="send")
+    assert endpoint.bodies[0]["messages"] == SPECIAL
+    with pytest.raises(AI365VIPInvalidRequestError, match=r"<\|endoftext\|>.* in turn 0"):
+        await answer(endpoint, messages=SPECIAL, special_tokens="raise")
+    assert endpoint.requests == 1
+
+
+# -- token_limit -----------------------------------------------------------------------------
+
+
+def turns(count: int) -> list[dict[str, str]]:
+    """Turns of one token each, which is one byte, too: every way of counting agrees."""
+    return [{"role": "user", "content": "a"}] * count
+
+
+async def test_a_conversation_that_just_fits_token_limit_is_sent(endpoint: Endpoint) -> None:
+    await answer(endpoint, messages=turns(23), system_prompt="a", token_limit=1_024)
+    assert endpoint.bodies[0]["model"]["tokenLimit"] == 1_024
+    assert len(endpoint.bodies[0]["messages"]) == 23
+
+
+async def test_a_conversation_that_the_server_would_trim_is_refused_before_it_is_sent(
+    endpoint: Endpoint,
+) -> None:
+    with pytest.raises(AI365VIPContextOverflowError, match=r"does not fit token_limit=1024"):
+        await answer(endpoint, messages=turns(24), system_prompt="a", token_limit=1_024)
+    assert endpoint.connections == 0
+
+
+async def test_without_token_limit_nothing_that_is_sent_can_be_trimmed(endpoint: Endpoint) -> None:
+    await answer(endpoint, messages=[{"role": "user", "content": "x" * 1_000_000}])
+    assert endpoint.bodies[0]["model"]["tokenLimit"] == 1_000_000_000
+
+
+# -- the reply -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("character", ["é", "€", "😀", "👩‍🚀"])
+async def test_a_character_may_be_cut_at_every_byte(paced: Endpoint, character: str) -> None:
+    encoded = character.encode()
+    for at in range(1, len(encoded)):
+        paced.pieces = [b"A" + encoded[:at], encoded[at:] + b"B"]
+        paced.release()
+        seen = []
+        async for chunk in ask(paced):
+            seen.append(chunk)
+            if len(seen) == 1:
+                paced.release()
+        assert "".join(seen) == f"A{character}B"
+        assert seen[0].rstrip(character) == "A"
+
+
+async def test_a_reply_may_come_byte_by_byte(endpoint: Endpoint) -> None:
+    text = "Grüße, 世界! 😀\r\n\x00 tail"
+    endpoint.pieces = [bytes([byte]) for byte in text.encode()]
+    assert await answer(endpoint) == text
+
+
+async def test_text_is_not_held_back_until_a_newline(paced: Endpoint) -> None:
+    paced.pieces = ["no ", "line ", "feed ", "anywhere"]
+    paced.release()
+    seen = []
+    async for chunk in ask(paced):
+        seen.append(chunk)
+        paced.release()
+    assert seen == paced.pieces
+
+
+@pytest.mark.parametrize("separator", ["", "\n"], ids=["one-line", "lines"])
+async def test_a_reply_of_a_megabyte_has_no_line_limit(endpoint: Endpoint, separator: str) -> None:
+    text = separator.join(["x" * 1023] * 1024)
+    endpoint.pieces = [text]
+    assert await answer(endpoint) == text
+
+
+@pytest.mark.parametrize(
+    ("pieces", "text"),
+    [
+        pytest.param([b"\xef\xbb\xbfHi"], "Hi", id="at-the-start"),
+        pytest.param([b"\xef", b"\xbb", b"\xbf", b"Hi"], "Hi", id="cut"),
+        pytest.param([b"\xef\xbb\xbf\xef\xbb\xbfHi"], "\ufeffHi", id="only-one"),
+        pytest.param(["Hi\ufeff"], "Hi\ufeff", id="elsewhere-it-is-text"),
+    ],
+)
+async def test_one_leading_byte_order_mark_is_dropped(
+    endpoint: Endpoint, pieces: list[bytes], text: str
+) -> None:
+    endpoint.pieces = pieces
+    assert await answer(endpoint) == text
+
+
+# -- what gpt4free itself passes ---------------------------------------------------------------
+
+
+async def test_stream_false_yields_the_reply_in_one_piece(endpoint: Endpoint) -> None:
+    endpoint.pieces = ["one ", "two ", "three"]
+    assert [chunk async for chunk in ask(endpoint, stream=False)] == ["one two three"]
+
+
+@pytest.mark.parametrize("stop", ["END", ["END"], ("END", "x")], ids=["text", "list", "tuple"])
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+async def test_stop_cuts_the_reply(endpoint: Endpoint, stop: Any, stream: bool) -> None:
+    endpoint.pieces = ["one E", "ND two"]
+    assert await answer(endpoint, stop=stop, stream=stream) == "one "
+    assert "stop" not in endpoint.bodies[0]
+
+
+async def test_max_tokens_cuts_the_reply(endpoint: Endpoint) -> None:
+    endpoint.pieces = ["a" * 3, "a" * 3, "a" * 3]
+    text = await answer(endpoint, max_tokens=1)
+    assert "aaaaaaaaa".startswith(text)
+    assert 0 < len(text) < 9
+    assert "max_tokens" not in endpoint.bodies[0]
+
+
+async def test_the_connection_is_closed_at_the_hit_while_the_caller_still_has_the_text(
+    paced: Endpoint,
+) -> None:
+    paced.pieces = ["one END", "never"]
+    paced.release()
+    async for chunk in ask(paced, stop="END"):
+        assert chunk == "one "
+        assert await asyncio.to_thread(paced.closed.wait, 10)
+
+
+async def test_response_format_is_ignored_with_a_warning(endpoint: Endpoint) -> None:
+    with pytest.warns(UserWarning, match="response_format does not exist") as warned:
+        await answer(endpoint, response_format={"type": "json_object"})
+    assert [warning.filename for warning in warned] == [__file__]
+    assert "response_format" not in endpoint.bodies[0]
+
+
+# -- connections -----------------------------------------------------------------------------
+
+
+async def test_a_hundred_calls_use_one_connection(endpoint: Endpoint) -> None:
+    for number in range(100):
+        # Never the key or the headers: they are no part of a connection.
+        await answer(endpoint, api_key=str(number), headers={"X": str(number)})
+    assert endpoint.connections == 1
+
+
+async def test_the_number_of_connections_is_unlimited_by_default(paced: Endpoint) -> None:
+    paced.pieces = ["Hi"]
+    calls = [asyncio.create_task(answer(paced)) for _ in range(150)]
+    assert await asyncio.to_thread(paced.wait_until, lambda: paced.requests == 150)
+    paced.release_all()
+    assert await asyncio.gather(*calls) == ["Hi"] * 150
+    assert paced.most_open == 150
+
+
+async def test_no_cookie_is_kept_between_calls(endpoint: Endpoint) -> None:
+    endpoint.reply_headers = {"Set-Cookie": "session=1; Path=/"}
+    await answer(endpoint)
+    await answer(endpoint)
+    assert endpoint.connections == 1
+    assert not any("Cookie" in headers for headers in endpoint.headers)
+
+
+async def test_an_idle_connection_is_given_up_before_the_server_does(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert _pool.KEEPALIVE_SECONDS < 5
+    monkeypatch.setattr(_pool, "KEEPALIVE_SECONDS", 0.05)
+    await answer(endpoint)
+    assert await asyncio.to_thread(endpoint.wait_until, lambda: endpoint.open_connections == 0)
+    await answer(endpoint)
+    assert endpoint.connections == 2
+
+
+@pytest.mark.parametrize("when", ["before-the-head", "in-mid-reply"])
+async def test_closing_never_cuts_a_siblings_stream(paced: Endpoint, when: str) -> None:
+    client = AI365VIP(base_url=paced.base_url)
+    payload = chat_payload(model="gpt-4o", messages=[])
+    paced.pieces = ["one ", "two"]
+    opening = asyncio.create_task(client.open(payload))
+    if when == "in-mid-reply":
+        paced.release()
+        await opening
+    assert await asyncio.to_thread(paced.wait_until, lambda: paced.requests == 1)
+    await client.aclose()
+    paced.release_all()
+    reply = await opening
+    text = ""
+    while piece := await reply.read():
+        text += piece
+    assert text == "one two"
+    # And then its connection is closed, and the next call opens another.
+    assert await asyncio.to_thread(paced.wait_until, lambda: paced.open_connections == 0)
+    assert await answer(paced) == "one two"
+    assert paced.connections == 2
+
+
+async def test_a_client_used_as_a_context_closes_its_idle_connections(endpoint: Endpoint) -> None:
+    async with AI365VIP(base_url=endpoint.base_url) as client:
+        reply = await client.open(chat_payload(model="gpt-4o", messages=[]))
+        while await reply.read():
+            pass
+        assert endpoint.open_connections == 1
+    assert await asyncio.to_thread(endpoint.wait_until, lambda: endpoint.open_connections == 0)
+
+
+# -- /api/models -----------------------------------------------------------------------------
+
+
+async def test_list_models_asks_with_the_key(endpoint: Endpoint) -> None:
+    endpoint.models = [{"id": "a", "name": "A", "more": 1}, {"id": "b", "name": "B"}]
+    client = AI365VIP(base_url=endpoint.base_url, api_key="k")
+    assert await client.list_models() == [AvailableModel("a", "A"), AvailableModel("b", "B")]
+    assert (endpoint.paths, endpoint.bodies) == (["/api/models"], [{"key": "k"}])
+
+
+@pytest.mark.parametrize(
+    "models",
+    [{"error": "no"}, [{"id": "a"}], ["a"], 3, "text", [None]],
+    ids=["object", "no-name", "strings", "number", "string", "null"],
+)
+async def test_an_answer_that_is_no_list_of_models_is_an_error(
+    endpoint: Endpoint, models: Any
+) -> None:
+    endpoint.models = models
+    with pytest.raises(AI365VIPResponseError, match="did not answer with a list of models") as e:
+        await AI365VIP(base_url=endpoint.base_url).list_models()
+    assert e.value.body == json.dumps(models)
+
+
+# -- the loop ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def nothing_may_block() -> Any:
+    with blockbuster_ctx() as blocking:
+        yield blocking
+
+
+async def test_nothing_blocks_the_loop(endpoint: Endpoint, nothing_may_block: BlockBuster) -> None:
+    assert await answer(endpoint, stop="END", max_tokens=100, token_limit=4096) == "Hello there!"
+    client = AI365VIP(base_url=endpoint.base_url)
+    assert len(await client.list_models()) == 1
+    await client.aclose()
