@@ -50,7 +50,12 @@ OnRetry = Callable[[tenacity.RetryCallState], Awaitable[None] | None]
 
 
 class AvailableModel(NamedTuple):
-    """A model that an endpoint lists."""
+    """A model that an endpoint lists.
+
+    Attributes:
+        id: What `model` takes.
+        name: What a menu shows.
+    """
 
     id: str
     name: str
@@ -132,7 +137,11 @@ class AI365VIP:
 
     @classmethod
     def get_model(cls, name: str = "") -> str:
-        """Return the id that is sent for a name: the default, an alias's target, or itself."""
+        """Return the id that is sent for a name: the default, an alias's target, or itself.
+
+        Args:
+            name: A model's id or alias; empty stands for the default.
+        """
         return cls.model_aliases.get(name or cls.default_model, name or cls.default_model)
 
     @classmethod

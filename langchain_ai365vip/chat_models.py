@@ -142,6 +142,8 @@ class ChatAI365VIP(BaseChatModel):
             Seconds of inactivity in each step, or a `Timeout`.
         max_retries: int
             Retries before the first text. Default 2.
+        streaming: bool
+            Whether `invoke` and `ainvoke` stream internally, for callbacks that want tokens.
         default_headers: dict[str, str] | None
             Further request headers; treated as secrets.
         max_connections: int | None

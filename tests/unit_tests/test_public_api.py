@@ -1,0 +1,88 @@
+"""What users may import, pinned; everything else may change."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import inspect
+import pkgutil
+from types import ModuleType
+
+import pytest
+
+import langchain_ai365vip
+
+PUBLIC = {
+    "langchain_ai365vip": {
+        "AI365VIP",
+        "AvailableModel",
+        "ChatAI365VIP",
+        "Timeout",
+        "__version__",
+    },
+    "langchain_ai365vip.chat_models": {"ChatAI365VIP"},
+    "langchain_ai365vip.errors": {
+        "AI365VIPAPIError",
+        "AI365VIPAuthenticationError",
+        "AI365VIPChallengeError",
+        "AI365VIPConnectionError",
+        "AI365VIPContentFilterError",
+        "AI365VIPContextOverflowError",
+        "AI365VIPError",
+        "AI365VIPInvalidRequestError",
+        "AI365VIPNotFoundError",
+        "AI365VIPOutputError",
+        "AI365VIPPermissionDeniedError",
+        "AI365VIPProxyError",
+        "AI365VIPQuotaError",
+        "AI365VIPRateLimitError",
+        "AI365VIPResponseError",
+        "AI365VIPTLSError",
+        "AI365VIPTimeoutError",
+        "AI365VIPUnsupportedContentError",
+    },
+    "langchain_ai365vip.local": {"LocalModel", "demo_weights", "with_examples"},
+    "langchain_ai365vip.server": {"LocalServer", "create_app"},
+}
+
+
+def _offered(module: ModuleType) -> set[str]:
+    """Return `__all__`, or else the public classes and functions defined in the module."""
+    if hasattr(module, "__all__"):
+        return set(module.__all__)
+    return {
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_")
+        and (inspect.isclass(value) or inspect.isfunction(value))
+        and value.__module__ == module.__name__
+    }
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_public_module_offers_exactly_the_pinned_names(name: str) -> None:
+    assert _offered(importlib.import_module(name)) == PUBLIC[name]
+
+
+def test_the_pinned_modules_are_all_the_public_ones() -> None:
+    names = {
+        f"langchain_ai365vip.{module.name}"
+        for module in pkgutil.iter_modules(langchain_ai365vip.__path__)
+        if not module.name.startswith("_")
+    }
+
+    assert names | {"langchain_ai365vip"} == PUBLIC.keys()
+
+
+def test_the_package_exposes_nothing_besides_its_list_and_its_modules() -> None:
+    exposed = {
+        name
+        for name, value in vars(langchain_ai365vip).items()
+        if not name.startswith("_") and not inspect.ismodule(value)
+    }
+
+    assert exposed | {"__version__"} == set(langchain_ai365vip.__all__)
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    assert langchain_ai365vip.__version__ == importlib.metadata.version("langchain-ai365vip")
