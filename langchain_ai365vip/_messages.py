@@ -214,7 +214,8 @@ class _Conversation:
 
     def _result_block(self, block: Block, where: str) -> str:
         content = block.get("content", block.get("output"))
-        text = _result_text("" if content is None else content, f"the {block['type']} in {where}")
+        place = f"{where}, {block['type']}.content"
+        text = _result_text("" if content is None else content, place)
         call_id = block.get("tool_use_id") or block.get("call_id")
         return self._response(None, call_id, text, bool(block.get("is_error")))
 

@@ -20,8 +20,10 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 
 Tool = Mapping[str, Any] | type | Callable[..., Any] | BaseTool
 
-_TAG_OPENING = re.compile(
-    r"<(?=\||\s*/?\s*(?:tools?|tool_calls?|tool_responses?|schema|think)\b)", re.IGNORECASE
+# The tags written here, and those that the reader of replies takes for calls or reasoning.
+_TAG_OPENING: Final = re.compile(
+    r"<(?=\||\s*/?\s*(?:tools?|(?:tool|function)_calls?|tool_responses?|schema|think)\b)",
+    re.IGNORECASE,
 )
 
 

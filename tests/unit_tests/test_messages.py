@@ -516,7 +516,7 @@ IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}
         ),
         pytest.param(
             user([{"type": "tool_result", "tool_use_id": "x", "content": [IMAGE]}]),
-            "the tool_result in messages[1][0]",
+            "messages[1], tool_result.content[0]",
             "image_url",
             id="in a result",
         ),
