@@ -28,10 +28,11 @@ from langchain_ai365vip._failures import (
     redirect_error,
     transport_error,
 )
-from langchain_ai365vip._limits import Limits, utf8_length
+from langchain_ai365vip._limits import Limits
 from langchain_ai365vip._pool import ConnectionSettings, PooledSession, sessions_of
 from langchain_ai365vip._reply import Reply
 from langchain_ai365vip._timeouts import HeadDeadline, Timeout
+from langchain_ai365vip._tokens import best_counter, server_counter, utf8_length
 from langchain_ai365vip.errors import (
     AI365VIPAPIError,
     AI365VIPContextOverflowError,
@@ -208,7 +209,10 @@ class AI365VIP:
             headers=headers or {},
             max_retries=max_retries,
         )
-        limits = Limits([stop] if isinstance(stop, str) else stop or (), max_tokens)
+        model = cls.get_model(model)
+        limits = Limits(
+            [stop] if isinstance(stop, str) else stop or (), max_tokens, best_counter(model)
+        )
         prompt, turns, escaped = _protocol.check_special_tokens(
             *_protocol.split_conversation(messages, system_prompt), special_tokens
         )
@@ -216,7 +220,7 @@ class AI365VIP:
             warn(_protocol.ESCAPED, UserWarning, stacklevel=2)
         reply = await client.open(
             _protocol.chat_payload(
-                model=cls.get_model(model),
+                model=model,
                 messages=turns,
                 prompt=prompt,
                 temperature=temperature,
@@ -249,7 +253,7 @@ class AI365VIP:
         Raises:
             AI365VIPError: The request failed, after the retries.
         """
-        _refuse_what_the_server_would_trim(payload)
+        await _refuse_what_the_server_would_trim(payload)
         request = self._request(_protocol.CHAT_PATH, {**payload, "key": self.api_key})
         return await self._open_with_retries(request, on_retry)
 
@@ -449,17 +453,25 @@ def _is_retryable(error: BaseException) -> bool:
     return isinstance(error, AI365VIPError) and bool(getattr(error, "is_retryable", False))
 
 
-def _refuse_what_the_server_would_trim(payload: Mapping[str, Any]) -> None:
+async def _refuse_what_the_server_would_trim(payload: Mapping[str, Any]) -> None:
     limit = _protocol.token_limit_of(payload)
-    if limit is None:
+    # Bytes first: never fewer than tokens, and counted in no time.
+    if limit is None or not _trims(payload, limit, utf8_length):
         return
-    count, how = utf8_length, "counted as UTF-8 bytes, never fewer than tokens"
-    if _protocol.trims_history(payload["prompt"], payload["messages"], limit, count):
-        raise AI365VIPContextOverflowError(
-            f"The conversation does not fit token_limit={limit} ({how}, {_protocol.REPLY_TOKENS} "
-            "of them kept for the reply), and the server would drop its oldest messages without "
-            "a word. Send a shorter conversation or raise token_limit."
-        )
+    # A vocabulary comes from disk, and counting a long text takes a while.
+    count = await asyncio.to_thread(server_counter, wait=True)
+    if count is not None and not await asyncio.to_thread(_trims, payload, limit, count):
+        return
+    how = "UTF-8 bytes, never fewer than tokens" if count is None else "the server's tokenizer"
+    raise AI365VIPContextOverflowError(
+        f"The conversation does not fit token_limit={limit} (counted by {how}, with "
+        f"{_protocol.REPLY_TOKENS} kept for the reply), and the server would drop its oldest "
+        "messages without a word. Send a shorter conversation or raise token_limit."
+    )
+
+
+def _trims(payload: Mapping[str, Any], limit: int, count: Callable[[str], int]) -> bool:
+    return _protocol.trims_history(payload["prompt"], payload["messages"], limit, count)
 
 
 def _harmless_redirect(response: aiohttp.ClientResponse, redact: Redactor) -> URL:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, Literal
 
 from langchain_ai365vip._protocol import check_number
+from langchain_ai365vip._tokens import estimate_tokens, utf8_length
 
 _WHITE_SPACE: Final = re.compile(r"\s")
 
@@ -36,7 +37,7 @@ class Limits:
         self._budget: _Budget | None = None
         if max_tokens is not None:
             check_number("max_tokens", max_tokens, at_least=1)
-            self._budget = _Budget(max_tokens, count or approximate_tokens)
+            self._budget = _Budget(max_tokens, count or estimate_tokens)
 
     def feed(self, text: str) -> str:
         """Take the next text of the reply and return what may be shown."""
@@ -120,8 +121,9 @@ class _Budget:
     def _take(self, text: str) -> str:
         whole = self._open + text
         complete = len(whole) >= self._HARD or (len(whole) > self._SOFT and whole[-1].isspace())
-        # No text has more tokens than bytes, and bytes are counted faster.
-        if complete or utf8_length(whole) > self._left:
+        # No counter makes more than two tokens of a byte (the estimate does at times), and
+        # bytes are counted faster.
+        if complete or 2 * utf8_length(whole) > self._left:
             cost = self._count(whole)
             if cost > self._left:
                 self.spent = True
@@ -141,13 +143,3 @@ class _Budget:
             else:
                 high = middle - 1
         return low
-
-
-def approximate_tokens(text: str) -> int:
-    """Estimate tokens at four UTF-8 bytes each, rounded up."""
-    return (utf8_length(text) + 3) // 4
-
-
-def utf8_length(text: str) -> int:
-    """Count bytes; no byte-level tokenizer makes more tokens of a text than that."""
-    return len(text.encode("utf-8", "surrogatepass"))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from blockbuster import BlockBuster, blockbuster_ctx
+from blockbuster import BlockBuster, BlockingError, blockbuster_ctx
 
-from langchain_ai365vip import AI365VIP, AvailableModel, _pool
+from langchain_ai365vip import AI365VIP, AvailableModel, _pool, _tokens
 from langchain_ai365vip._protocol import chat_payload
 from langchain_ai365vip.errors import (
     AI365VIPContextOverflowError,
@@ -29,6 +31,12 @@ def ask(endpoint: Endpoint, **kwargs: Any) -> AsyncIterator[str]:
 
 async def answer(endpoint: Endpoint, **kwargs: Any) -> str:
     return "".join([chunk async for chunk in ask(endpoint, **kwargs)])
+
+
+@pytest.fixture
+def nothing_may_block() -> Any:
+    with blockbuster_ctx() as blocking:
+        yield blocking
 
 
 # -- the request -----------------------------------------------------------------------------
@@ -154,23 +162,54 @@ async def test_special_strings_are_sent_or_refused_where_asked(endpoint: Endpoin
 # -- token_limit -----------------------------------------------------------------------------
 
 
+@pytest.fixture(params=["exact", "bytes"])
+def counter(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """With and without the extra `tokens`."""
+    if request.param == "bytes":
+        monkeypatch.setitem(sys.modules, "bpe_openai", None)
+        monkeypatch.setattr(_tokens, "_encoders", {})
+    return str(request.param)
+
+
 def turns(count: int) -> list[dict[str, str]]:
     """Turns of one token each, which is one byte, too: every way of counting agrees."""
     return [{"role": "user", "content": "a"}] * count
 
 
-async def test_a_conversation_that_just_fits_token_limit_is_sent(endpoint: Endpoint) -> None:
+async def test_a_conversation_that_just_fits_token_limit_is_sent(
+    endpoint: Endpoint, counter: str
+) -> None:
     await answer(endpoint, messages=turns(23), system_prompt="a", token_limit=1_024)
     assert endpoint.bodies[0]["model"]["tokenLimit"] == 1_024
     assert len(endpoint.bodies[0]["messages"]) == 23
 
 
 async def test_a_conversation_that_the_server_would_trim_is_refused_before_it_is_sent(
-    endpoint: Endpoint,
+    endpoint: Endpoint, counter: str
 ) -> None:
-    with pytest.raises(AI365VIPContextOverflowError, match=r"does not fit token_limit=1024"):
+    how = {"exact": "the server's tokenizer", "bytes": "UTF-8 bytes"}[counter]
+    with pytest.raises(AI365VIPContextOverflowError, match=rf"token_limit=1024 \(counted by {how}"):
         await answer(endpoint, messages=turns(24), system_prompt="a", token_limit=1_024)
     assert endpoint.connections == 0
+
+
+async def test_what_only_bytes_would_refuse_is_sent_where_a_tokenizer_is_at_hand(
+    endpoint: Endpoint,
+) -> None:
+    # 40 tokens of 8 bytes each, as tiktoken counts them.
+    messages = [{"role": "user", "content": " example" * 40}]
+    await answer(endpoint, messages=messages, system_prompt="a", token_limit=1_041)
+    with pytest.raises(AI365VIPContextOverflowError):
+        await answer(endpoint, messages=messages, system_prompt="a", token_limit=1_040)
+    assert endpoint.requests == 1
+
+
+async def test_counting_for_token_limit_does_not_block_the_loop(
+    endpoint: Endpoint, nothing_may_block: BlockBuster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_tokens, "_encoders", {})  # to be read from disk again
+    with pytest.raises(AI365VIPContextOverflowError, match="the server's tokenizer"):
+        await answer(endpoint, messages=turns(2000), token_limit=2_000)
 
 
 async def test_without_token_limit_nothing_that_is_sent_can_be_trimmed(endpoint: Endpoint) -> None:
@@ -373,10 +412,9 @@ async def test_an_answer_that_is_no_list_of_models_is_an_error(
 # -- the loop ----------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def nothing_may_block() -> Any:
-    with blockbuster_ctx() as blocking:
-        yield blocking
+async def test_the_check_for_blocking_calls_notices_one(nothing_may_block: BlockBuster) -> None:
+    with pytest.raises(BlockingError):
+        time.sleep(0)  # noqa: ASYNC251 - that is the point
 
 
 async def test_nothing_blocks_the_loop(endpoint: Endpoint, nothing_may_block: BlockBuster) -> None:
