@@ -65,9 +65,13 @@ def coerce(value: Any, schema: Any) -> Any:
         schema: A JSON schema.
 
     Returns:
-        The coerced value; it may still be invalid, see `schema_errors`.
+        The coerced value; it may still be invalid, see `schema_errors`. A value that is
+        nested too deeply to be looked at comes back as it is.
     """
-    return _coerce(value, schema, schema)
+    try:
+        return _coerce(value, schema, schema)
+    except RecursionError:
+        return value
 
 
 def resolve(schema: Any, root: Any) -> Any:
@@ -92,7 +96,7 @@ def resolve(schema: Any, root: Any) -> Any:
         if not rest or not isinstance(target, Mapping):
             schema = target
         elif rest.keys() & target.keys() & _APPLICATORS:
-            return {**rest, "allOf": [*rest.get("allOf", ()), target]}
+            return {**rest, "allOf": [*_list(rest, "allOf"), target]}
         else:
             schema = {**target, **rest}
     return schema
@@ -136,6 +140,18 @@ def _lookup(pointer: str, root: Any) -> Any:
     return node
 
 
+def fields(schema: Any) -> Mapping[str, Any]:
+    """The properties of an object's schema, by name."""
+    schema = resolve(schema, schema)
+    return _map(schema, "properties") if isinstance(schema, Mapping) else {}
+
+
+def required(schema: Any) -> Sequence[str]:
+    """The names of the properties that an object must have."""
+    schema = resolve(schema, schema)
+    return _names(schema, "required") if isinstance(schema, Mapping) else ()
+
+
 # --- checking -------------------------------------------------------------------------
 
 
@@ -159,12 +175,35 @@ _TYPES: Mapping[str, Callable[[Any], bool]] = {
 
 
 def _types(schema: Schema) -> Sequence[str]:
-    declared = schema.get("type", ())
-    return (declared,) if isinstance(declared, str) else declared
+    declared = schema.get("type")
+    return (declared,) if isinstance(declared, str) else _list(schema, "type")
 
 
-def _has_type(value: Any, name: str) -> bool:
-    return name not in _TYPES or _TYPES[name](value)
+# A keyword with a value of another form (draft 4's `exclusiveMinimum: true`, an MCP server's
+# `required: null`) is treated as one that is not known: it checks nothing.
+
+
+def _list(schema: Schema, key: str) -> Sequence[Any]:
+    value = schema.get(key)
+    return value if isinstance(value, list | tuple) else ()
+
+
+def _map(schema: Schema, key: str) -> Mapping[str, Any]:
+    value = schema.get(key)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _names(schema: Schema, key: str) -> Sequence[str]:
+    return [name for name in _list(schema, key) if isinstance(name, str)]
+
+
+def _limit(schema: Schema, key: str, default: float) -> float:
+    value = schema.get(key)
+    return value if _is_number(value) else default  # type: ignore[return-value]  # a number
+
+
+def _has_type(value: Any, name: Any) -> bool:
+    return not isinstance(name, str) or name not in _TYPES or _TYPES[name](value)
 
 
 def _same(left: Any, right: Any) -> bool:
@@ -195,7 +234,7 @@ def _errors(value: Any, schema: Any, place: _Place) -> Iterator[str]:
         return
     types = _types(schema)
     if types and not any(_has_type(value, name) for name in types):
-        yield place.says(f"{_show(value)} is not of type {' or '.join(types)}")
+        yield place.says(f"{_show(value)} is not of type {' or '.join(map(str, types))}")
         return
     yield from _value_errors(value, schema, place)
     if isinstance(value, dict):
@@ -212,20 +251,22 @@ def _errors(value: Any, schema: Any, place: _Place) -> Iterator[str]:
 def _value_errors(value: Any, schema: Schema, place: _Place) -> Iterator[str]:
     if "const" in schema and not _same(value, schema["const"]):
         yield place.says(f"{_show(value)} is not {_show(schema['const'])}")
-    if "enum" in schema and not any(_same(value, option) for option in schema["enum"]):
-        options = ", ".join(map(_show, schema["enum"]))
-        yield place.says(f"{_show(value)} is not one of {options}")
+    options = _list(schema, "enum")
+    if options and not any(_same(value, option) for option in options):
+        listed = ", ".join(map(_show, options))
+        yield place.says(f"{_show(value)} is not one of {listed}")
 
 
 def _object_errors(value: dict[str, Any], schema: Schema, place: _Place) -> Iterator[str]:
-    for name in schema.get("required", ()):
+    for name in _names(schema, "required"):
         if name not in value:
             yield place.key(name).says("is required and missing")
-    for name, needs in schema.get("dependentRequired", {}).items():
-        for needed in needs if name in value else ():
+    dependent = _map(schema, "dependentRequired")
+    for name in dependent.keys() & value.keys():
+        for needed in _names(dependent, name):
             if needed not in value:
                 yield place.key(needed).says(f"is required together with {name}")
-    for name, part in schema.get("dependentSchemas", {}).items():
+    for name, part in _map(schema, "dependentSchemas").items():
         if name in value:
             yield from _errors(value, part, place)
     yield from _size_errors(len(value), schema, place, "Properties")
@@ -241,16 +282,16 @@ def _property_errors(name: str, item: Any, schema: Schema, place: _Place) -> Ite
         yield from _errors(item, part, place.key(name))
     extra = schema.get("additionalProperties", True)
     if not parts and extra is False:
-        known = ", ".join(schema.get("properties", {})) or "none"
+        known = ", ".join(_map(schema, "properties")) or "none"
         yield place.key(name).says(f"is not a known field (known: {known})")
     elif not parts:
         yield from _errors(item, extra, place.key(name))
 
 
 def _property_schemas(name: str, schema: Schema) -> Iterator[Any]:
-    if name in schema.get("properties", {}):
-        yield schema["properties"][name]
-    for pattern, part in schema.get("patternProperties", {}).items():
+    if name in _map(schema, "properties"):
+        yield _map(schema, "properties")[name]
+    for pattern, part in _map(schema, "patternProperties").items():
         if _search(pattern, name):
             yield part
 
@@ -263,14 +304,14 @@ def _array_errors(value: list[Any], schema: Schema, place: _Place) -> Iterator[s
         yield place.says("the items are not all different")
     if "contains" in schema:
         found = sum(_valid(item, schema["contains"], place.root) for item in value)
-        if found < schema.get("minContains", 1):
+        if found < _limit(schema, "minContains", 1):
             yield place.says("does not contain a required item")
-        if found > schema.get("maxContains", math.inf):
+        if found > _limit(schema, "maxContains", math.inf):
             yield place.says("contains an item too often")
 
 
 def _item_schema(schema: Schema, index: int) -> Any:
-    first = schema.get("prefixItems", ())
+    first = _list(schema, "prefixItems")
     if index < len(first):
         return first[index]
     rest = schema.get("items", True)
@@ -284,7 +325,7 @@ def _has_duplicates(value: list[Any]) -> bool:
 
 
 def _size_errors(size: int, schema: Schema, place: _Place, what: str) -> Iterator[str]:
-    least, most = schema.get(f"min{what}", 0), schema.get(f"max{what}", math.inf)
+    least, most = _limit(schema, f"min{what}", 0), _limit(schema, f"max{what}", math.inf)
     if size < least:
         yield place.says(f"has {size} {what.lower()}, at least {least} are needed")
     if size > most:
@@ -292,11 +333,11 @@ def _size_errors(size: int, schema: Schema, place: _Place, what: str) -> Iterato
 
 
 def _string_errors(value: str, schema: Schema, place: _Place) -> Iterator[str]:
-    if len(value) < schema.get("minLength", 0):
+    if len(value) < _limit(schema, "minLength", 0):
         yield place.says(f"is shorter than {schema['minLength']} characters")
-    if len(value) > schema.get("maxLength", math.inf):
+    if len(value) > _limit(schema, "maxLength", math.inf):
         yield place.says(f"is longer than {schema['maxLength']} characters")
-    if "pattern" in schema and not _search(schema["pattern"], value):
+    if isinstance(schema.get("pattern"), str) and not _search(schema["pattern"], value):
         yield place.says(f"{_show(value)} does not match {schema['pattern']}")
 
 
@@ -308,16 +349,17 @@ def _search(pattern: str, text: str) -> bool:
 
 
 def _number_errors(value: float, schema: Schema, place: _Place) -> Iterator[str]:
-    if value < schema.get("minimum", -math.inf):
+    if value < _limit(schema, "minimum", -math.inf):
         yield place.says(f"{value} is less than {schema['minimum']}")
-    if value > schema.get("maximum", math.inf):
+    if value > _limit(schema, "maximum", math.inf):
         yield place.says(f"{value} is more than {schema['maximum']}")
-    if "exclusiveMinimum" in schema and value <= schema["exclusiveMinimum"]:
+    if value <= _limit(schema, "exclusiveMinimum", -math.inf) and value != -math.inf:
         yield place.says(f"{value} is not more than {schema['exclusiveMinimum']}")
-    if "exclusiveMaximum" in schema and value >= schema["exclusiveMaximum"]:
+    if value >= _limit(schema, "exclusiveMaximum", math.inf) and value != math.inf:
         yield place.says(f"{value} is not less than {schema['exclusiveMaximum']}")
-    if "multipleOf" in schema and not _is_multiple(value, schema["multipleOf"]):
-        yield place.says(f"{value} is not a multiple of {schema['multipleOf']}")
+    step = _limit(schema, "multipleOf", 0)
+    if step > 0 and not _is_multiple(value, step):
+        yield place.says(f"{value} is not a multiple of {step}")
 
 
 def _is_multiple(value: float, step: float) -> bool:
@@ -328,14 +370,14 @@ def _is_multiple(value: float, step: float) -> bool:
 
 
 def _combination_errors(value: Any, schema: Schema, place: _Place) -> Iterator[str]:
-    for part in schema.get("allOf", ()):
+    for part in _list(schema, "allOf"):
         yield from _errors(value, part, place)
-    if "anyOf" in schema:
-        yield from _any_errors(value, schema["anyOf"], place)
-    if "oneOf" in schema:
-        matches = sum(_valid(value, part, place.root) for part in schema["oneOf"])
+    if parts := _list(schema, "anyOf"):
+        yield from _any_errors(value, parts, place)
+    if parts := _list(schema, "oneOf"):
+        matches = sum(_valid(value, part, place.root) for part in parts)
         if matches == 0:
-            yield from _any_errors(value, schema["oneOf"], place)
+            yield from _any_errors(value, parts, place)
         elif matches > 1:
             yield place.says(f"{_show(value)} fits {matches} forms, exactly one is needed")
     if "not" in schema and _valid(value, schema["not"], place.root):
@@ -378,11 +420,11 @@ def _coerce(value: Any, schema: Any, root: Any) -> Any:
     if types and not any(_has_type(value, name) for name in types):
         value = _retype(value, types)
     value = _nearest_option(value, schema)
-    for part in schema.get("allOf", ()):
+    for part in _list(schema, "allOf"):
         value = _coerce(value, part, root)
     for key in ("anyOf", "oneOf"):
-        if key in schema:
-            value = _coerce_choice(value, schema[key], root)
+        if parts := _list(schema, key):
+            value = _coerce_choice(value, parts, root)
     if isinstance(value, dict):
         return _coerce_object(value, schema, root)
     if isinstance(value, list):
@@ -393,7 +435,7 @@ def _coerce(value: Any, schema: Any, root: Any) -> Any:
 
 
 def _coerce_object(value: dict[str, Any], schema: Schema, root: Any) -> dict[str, Any]:
-    required = schema.get("required", ())
+    needed = _names(schema, "required")
     result = {}
     for name, item in value.items():
         parts = list(_property_schemas(name, schema)) or [schema.get("additionalProperties", True)]
@@ -401,7 +443,7 @@ def _coerce_object(value: dict[str, Any], schema: Schema, root: Any) -> dict[str
             item = _coerce(item, part, root)
         # null for "not given", where null is no value of the field
         given = item is not None or all(_valid(None, part, root) for part in parts)
-        if given or name in required:
+        if given or name in needed:
             result[name] = item
     return result
 
@@ -432,8 +474,9 @@ def _retype(value: Any, types: Sequence[str]) -> Any:
 def _readings(value: Any, name: str) -> Iterator[Any]:
     if isinstance(value, str):
         yield from _text_readings(value.strip(), name)
-    elif name == "string" and value is not None:
-        yield value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    elif name == "string" and isinstance(value, bool | int | float | dict):
+        # Not a list: one text of several, or their JSON? That is for the model to say.
+        yield json.dumps(value, ensure_ascii=False)
 
 
 def _text_readings(text: str, name: str) -> Iterator[Any]:
@@ -456,7 +499,7 @@ def _text_readings(text: str, name: str) -> Iterator[Any]:
 
 def _nearest_option(value: Any, schema: Schema) -> Any:
     """An enum member written in another case, or its number as text."""
-    options = schema.get("enum") or ([schema["const"]] if "const" in schema else [])
+    options = _list(schema, "enum") or ([schema["const"]] if "const" in schema else [])
     if not options or any(_same(value, option) for option in options):
         return value
     if isinstance(value, bool) or not isinstance(value, str | int | float):

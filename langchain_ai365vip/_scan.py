@@ -319,3 +319,83 @@ class JsonReader:
         candidate.opened_in_string = candidate.opened_in_string or word in self._tags.openers
         candidate.add(word)
         return ""
+
+
+_THINK_PREFIXES = prefixes({"<think>"})
+_THINK_END_PREFIXES = prefixes({"</think>"})
+_NOT_TAG = re.compile(r"[^<]*")
+_NOT_OPENING = {"{": re.compile(r"[^{]*"), "[": re.compile(r"[^\[]*")}
+_NO_TAGS = Tags(frozenset(), frozenset(), frozenset(), frozenset())
+
+
+class ObjectFinder:
+    """Finds the JSON objects that stand in prose or code fences, after any reasoning.
+
+    Args:
+        source: Where the characters come from.
+        opening: `{` for objects, `[` for lists.
+        first_only: Stop reading after the first that is not empty.
+    """
+
+    def __init__(self, source: Source, opening: str, *, first_only: bool = False) -> None:
+        self._source = source
+        self._json = JsonReader(source, _NO_TAGS)
+        self._opening = opening
+        self._first_only = first_only
+        self._skipped: list[str] = []
+        self.found: list[Candidate] = []
+
+    def run(self) -> Pull[None]:
+        """Reads the text to its end."""
+        source = self._source
+        yield from self._skip_reasoning()
+        while (yield from source.more()):
+            yield from source.run(_NOT_OPENING[self._opening], self._skipped.append)
+            if (yield from source.more()):
+                yield from self._object()
+            if self._first_only and self.found:
+                return
+
+    def _object(self) -> Pull[None]:
+        candidate = Candidate(bare=True)
+        candidate.open(self._source.take())
+        yield from self._source.run(SPACE, candidate.add)
+        char = yield from self._source.peek()
+        if self._opening == "{" and char not in ('"', "'", "}"):
+            # A brace in prose or code.
+            self._skipped += candidate.parts
+            return
+        if char == "}" and self._first_only:
+            self._skipped += candidate.parts
+            return
+        self.found.append(candidate)
+        if (yield from self._json.value(candidate)) and not self._first_only:
+            self.found.pop()
+            self._skipped += candidate.parts
+
+    def _skip_reasoning(self) -> Pull[None]:
+        source, skip = self._source, self._skipped.append
+        yield from source.run(SPACE, skip)
+        word = yield from source.literal(_THINK_PREFIXES)
+        skip(word)
+        while word == "<think>" and (yield from source.more()):
+            yield from source.run(_NOT_TAG, skip)
+            closing = yield from source.literal(_THINK_END_PREFIXES)
+            skip(closing)
+            if closing == "</think>":
+                return
+            if not closing and (yield from source.more()):
+                skip(source.take())
+
+    def take_growth(self) -> str:
+        """The text by which the first object has grown since the last time."""
+        if not self.found:
+            return ""
+        parts = self.found[0].parts
+        text = "".join(parts)
+        parts.clear()
+        return text
+
+    def take_skipped(self) -> str:
+        """Everything that was read, if no object was found."""
+        return "" if self.found else "".join(self._skipped)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ._json_schema import coerce, resolve, schema_errors
+from ._json_schema import coerce, fields, required, schema_errors
 from ._json_text import read_json
 
 NAME_KEYS = ("name", "tool_name", "function_name", "tool", "function", "action")
@@ -179,7 +179,7 @@ def _is_strict_call(value: Any, tools: Tools) -> bool:
         return False
     argument_key = _argument_key(value)
     if argument_key is None:
-        return value.keys() <= {name_key, *META_KEYS} and not schema.get("required")
+        return value.keys() <= {name_key, *META_KEYS} and not required(schema)
     known = {name_key, argument_key, *META_KEYS}
     return value.keys() <= known and isinstance(value[argument_key], dict | str | None)
 
@@ -211,8 +211,7 @@ def _given_arguments(value: dict[str, Any], name_key: str, schema: Mapping[str, 
         return value[key]
     # Arguments beside the name, where every one of them is a field of the tool.
     rest = {k: v for k, v in value.items() if k != name_key and k not in META_KEYS}
-    fields = schema.get("properties", {}) if schema is not None else {}
-    return rest if rest.keys() <= fields.keys() else {}
+    return rest if rest.keys() <= fields(schema).keys() else {}
 
 
 def _as_object(given: Any, schema: Mapping[str, Any]) -> Any:
@@ -226,9 +225,9 @@ def _as_object(given: Any, schema: Mapping[str, Any]) -> Any:
             return given
         if isinstance(parsed, dict):
             return parsed
-    properties = resolve(schema, schema).get("properties", {})
-    if not isinstance(given, dict) and len(properties) == 1:
-        return {next(iter(properties)): given}
+    names = list(fields(schema))
+    if not isinstance(given, dict) and len(names) == 1:
+        return {names[0]: given}
     return given
 
 

@@ -1,0 +1,332 @@
+"""A schema in; an object that fits it, or a reason to ask again, out. Pure functions.
+
+`Schema` has one path for pydantic v2 and v1 classes, TypedDicts, JSON schemas and OpenAI's
+`response_format`: find the object in the reply, read it (repair it, bring its fields to the
+schema's types), check it. `ObjectText` does the finding while the reply arrives.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
+from pydantic import BaseModel, ValidationError
+from pydantic.v1 import BaseModel as BaseModelV1
+from pydantic.v1 import ValidationError as ValidationErrorV1
+
+from ._json_schema import coerce, schema_errors
+from ._json_text import read_json
+from ._scan import ObjectFinder, Source
+from ._tool_calls import ARGUMENT_KEYS
+
+_MAX_PROBLEMS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a reply holds.
+
+    Attributes:
+        text: The object's JSON text and nothing else: as the model wrote it where that is
+            correct JSON that fits, written anew where it had to be repaired or coerced. The
+            whole reply if there is no object in it.
+        problem: What is wrong, in words for the model; None when the object fits.
+        value: The object that fits: an instance of a pydantic class, else plain data.
+        cut_off: The reply ended inside the object.
+    """
+
+    text: str
+    problem: str | None = None
+    value: Any = None
+    cut_off: bool = False
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What an object must look like.
+
+    Attributes:
+        name: The name of the class, or the title of the schema.
+        json_schema: The JSON schema; None for any JSON object.
+        model: The pydantic class that has the last word, if there is one.
+    """
+
+    name: str = "output"
+    json_schema: Mapping[str, Any] | None = None
+    model: type[BaseModel] | type[BaseModelV1] | None = None
+
+    @classmethod
+    def of(cls, schema: Mapping[str, Any] | type) -> Schema:
+        """Reads a schema in any form that LangChain accepts.
+
+        Args:
+            schema: A pydantic v2 or v1 class, a TypedDict, a JSON schema, or a tool as
+                OpenAI or Anthropic write it. It is copied.
+
+        Raises:
+            ValueError: It is none of these.
+        """
+        if isinstance(schema, Mapping) and not _is_tool(schema):
+            return cls(str(schema.get("title") or "output"), copy.deepcopy(dict(schema)))
+        function = schema.get("function", schema) if isinstance(schema, Mapping) else schema
+        try:
+            converted = copy.deepcopy(convert_to_json_schema(function))
+        except (TypeError, KeyError) as error:
+            raise ValueError(f"{schema!r} is not a schema: {error}") from error
+        if isinstance(schema, type) and issubclass(schema, BaseModel | BaseModelV1):
+            return cls(converted["title"], converted, schema)
+        if not getattr(schema, "__total__", True):  # a TypedDict; core takes all as required
+            kept = [n for n in converted.get("required", ()) if n in schema.__required_keys__]  # type: ignore[union-attr]  # a TypedDict has it
+            converted["required"] = kept
+        return cls(converted["title"], converted)
+
+    @classmethod
+    def of_response_format(cls, response_format: Mapping[str, Any]) -> Schema:
+        """Reads OpenAI's `response_format`.
+
+        Args:
+            response_format: `{"type": "json_schema", "json_schema": {"name": ..., "schema":
+                ...}}` or `{"type": "json_object"}`. It is copied.
+
+        Raises:
+            ValueError: It is neither.
+        """
+        kind = response_format.get("type")
+        if kind == "json_object":
+            return cls()
+        given = response_format.get("json_schema")
+        given = given if isinstance(given, Mapping) else {}
+        schema = given.get("schema")
+        if kind != "json_schema" or not isinstance(schema, Mapping):
+            raise ValueError(
+                f"response_format={response_format!r} is not understood. Use {{'type': "
+                "'json_schema', 'json_schema': {'name': ..., 'schema': {...}}} or {'type': "
+                "'json_object'}."
+            )
+        name = given.get("name") or schema.get("title") or "output"
+        return cls(str(name), copy.deepcopy(dict(schema)))
+
+    @property
+    def tool(self) -> dict[str, Any]:
+        """The OpenAI tool whose arguments are such an object."""
+        schema = copy.deepcopy(dict(self.json_schema or {"type": "object", "properties": {}}))
+        description = schema.pop("description", "")
+        schema.pop("title", None)
+        function = {"name": self.name, "description": description, "parameters": schema}
+        tool: dict[str, Any] = convert_to_openai_tool(function)
+        return tool
+
+    def problem(self, arguments: Mapping[str, Any]) -> str | None:
+        """Says what is wrong with the arguments of a call.
+
+        Args:
+            arguments: The arguments.
+
+        Returns:
+            Words for the model, None when they fit.
+        """
+        return self._check(dict(arguments))[1]
+
+    def validate(self, given: str | Mapping[str, Any]) -> Found:
+        """Brings a reply, or an object, to the schema.
+
+        Args:
+            given: The text of a reply, or data.
+        """
+        if isinstance(given, str):
+            return self.read(given)
+        return self._fitted(dict(given), json.dumps(given, ensure_ascii=False, default=str))
+
+    def read(self, text: str) -> Found:
+        """Finds the object in a reply, without the prose and fences around it.
+
+        Of several, the first that fits is taken; where none does, the last one, being
+        the model's conclusion, is the one that has the problem.
+
+        Args:
+            text: The whole reply.
+        """
+        found = Found(text, "The reply holds no JSON object.")
+        for candidate, cut_off in _objects(text, self._opening):
+            if cut_off:
+                return Found(candidate, "The JSON ends before it is complete.", cut_off=True)
+            found = self._read_object(candidate)
+            if found.problem is None:
+                break
+        return found
+
+    @property
+    def _opening(self) -> str:
+        """A schema may ask for a list, as pydantic's root models do."""
+        is_list = self.json_schema is not None and self.json_schema.get("type") == "array"
+        return "[" if is_list else "{"
+
+    def _read_object(self, text: str) -> Found:
+        try:
+            exact = json.loads(text)
+        except (ValueError, RecursionError):
+            return self._read_broken(text)
+        return self._fitted(exact, text)
+
+    def _read_broken(self, text: str) -> Found:
+        try:
+            value = read_json(text)
+        except ValueError as error:
+            return Found(text, str(error))
+        return self._fitted(value, text, rewrite=True)
+
+    def _fitted(self, value: Any, text: str, *, rewrite: bool = False) -> Found:
+        """Takes the first reading of the value that fits."""
+        first: str | None = None
+        for reading in self._readings(value):
+            checked, problem = self._check(reading)
+            if problem is None:
+                same = reading is value and not rewrite
+                shown = text if same else json.dumps(reading, ensure_ascii=False)
+                return Found(shown, value=checked)
+            first = first or problem
+        return Found(text, first)
+
+    def _readings(self, value: Any) -> Iterator[Any]:
+        yield value
+        if self.json_schema is None:
+            return
+        yield coerce(value, self.json_schema)
+        # Wrapped as a call's arguments, or as the schema itself shows its fields.
+        for key in (*ARGUMENT_KEYS, "properties", self.name) if isinstance(value, dict) else ():
+            if isinstance(value.get(key), dict):
+                yield coerce(value[key], self.json_schema)
+
+    def _check(self, value: Any) -> tuple[Any, str | None]:
+        """The object, or what is wrong with it."""
+        try:
+            return self._checked(value)
+        except RecursionError:
+            return None, "The JSON is nested too deeply."
+
+    def _checked(self, value: Any) -> tuple[Any, str | None]:
+        if self.model is not None:
+            return _as_model(self.model, value)
+        if self.json_schema is None:
+            fits = isinstance(value, dict)
+            return value, None if fits else "The reply is not a JSON object."
+        errors = schema_errors(value, self.json_schema, limit=_MAX_PROBLEMS)
+        return value, "; ".join(errors) or None
+
+
+def _is_tool(schema: Mapping[str, Any]) -> bool:
+    if schema.get("type") == "function" or "toolSpec" in schema:
+        return True
+    return isinstance(schema.get("name"), str) and ("parameters" in schema or _is_anthropic(schema))
+
+
+def _is_anthropic(schema: Mapping[str, Any]) -> bool:
+    return "input_schema" in schema
+
+
+def _as_model(model: type[BaseModel] | type[BaseModelV1], value: Any) -> tuple[Any, str | None]:
+    try:
+        if issubclass(model, BaseModel):
+            return model.model_validate(value), None
+        return model.parse_obj(value), None
+    except (ValidationError, ValidationErrorV1) as error:
+        faults = [
+            f"{'.'.join(map(str, fault['loc'])) or 'the value'}: {fault['msg']}"
+            for fault in error.errors()[:_MAX_PROBLEMS]
+        ]
+        return None, "; ".join(faults)
+
+
+def _objects(text: str, opening: str) -> Iterator[tuple[str, bool]]:
+    """The JSON objects in a text, one after the other, and whether it ends inside."""
+    source = Source()
+    source.piece, source.ended = text, True
+    finder = ObjectFinder(source, opening)
+    for _ in finder.run():
+        raise AssertionError("A text that is all there is not waited for.")
+    for candidate in finder.found:
+        yield "".join(candidate.parts), candidate.cut_off
+
+
+class ObjectText:
+    """Passes on the text of the first JSON object in a reply while it grows, nothing else.
+
+    A reply without any is passed on whole at the end: nothing is lost.
+    """
+
+    def __init__(self) -> None:
+        self._source = Source()
+        self._finder = ObjectFinder(self._source, "{", first_only=True)
+        self._states = self._finder.run()
+        next(self._states, None)
+
+    def feed(self, text: str) -> str:
+        """Reads the next piece of the reply.
+
+        Args:
+            text: Any piece.
+
+        Returns:
+            What of the object it adds.
+        """
+        self._source.piece, self._source.pos = text, 0
+        next(self._states, None)
+        return self._finder.take_growth()
+
+    def flush(self) -> str:
+        """Ends the reply.
+
+        Returns:
+            The whole reply if there was no object in it, else nothing.
+        """
+        self._source.piece, self._source.pos, self._source.ended = "", 0, True
+        next(self._states, None)
+        return self._finder.take_growth() or self._finder.take_skipped()
+
+
+def ask_for_call(tool_names: Sequence[str]) -> str:
+    """Words that ask again for a call that had to come and did not.
+
+    Args:
+        tool_names: The tools that may be called.
+    """
+    if len(tool_names) == 1:
+        which = f"Call the function {tool_names[0]} now"
+    else:
+        which = f"Call one of these functions now: {', '.join(tool_names)}"
+    return (
+        f"That reply holds no function call, and one is needed. {which}. Reply with the "
+        f"call only, no other text:\n{_CALL_FORM}"
+    )
+
+
+def ask_for_valid_call(problems: Sequence[str]) -> str:
+    """Words that ask again for calls that could not be executed.
+
+    Args:
+        problems: What is wrong with each.
+    """
+    listed = "\n".join(f"- {problem}" for problem in problems)
+    return (
+        f"The function call in that reply cannot be carried out:\n{listed}\n"
+        f"Write it again, corrected. Reply with the call only, no other text:\n{_CALL_FORM}"
+    )
+
+
+def ask_for_valid_object(problem: str) -> str:
+    """Words that ask again for an object that does not fit its schema.
+
+    Args:
+        problem: What is wrong with it.
+    """
+    return (
+        f"That reply is not the JSON object that was asked for: {problem}\n"
+        "Write it again, corrected. Reply with the whole JSON object only, no other text."
+    )
+
+
+_CALL_FORM = '<tool_call>\n{"name": <function-name>, "arguments": <args-json-object>}\n</tool_call>'
