@@ -1,4 +1,4 @@
-.PHONY: check format-check lint types test format heavy bench faults
+.PHONY: check format-check lint types test format docs heavy bench faults
 RUN = uv run
 
 check: format-check lint types test  ## everything but the heavy tests
@@ -16,3 +16,6 @@ format:
 	$(RUN) ruff format .
 faults:  ## the fault matrix, played to ChatOpenAI
 	$(RUN) --group peers python -m tests.faults --peer openai
+docs:  ## the generated parts of the README
+	$(RUN) python -m tests.generated
+	$(RUN) python -m tests.faults --write

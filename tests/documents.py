@@ -25,18 +25,21 @@ class Block(NamedTuple):
         language: What stands behind the fence.
         code: The text inside, without the fence's indentation.
         line: Number of its first line in the document.
+        end: Number of its last line.
     """
 
     language: str
     code: str
     line: int
+    end: int
 
 
 def blocks(document: str) -> Iterator[Block]:
     """Yield the fenced blocks of a document in order."""
     for match in _FENCE.finditer(document):
         line = document.count("\n", 0, match.start("code")) + 1
-        yield Block(match["language"], textwrap.dedent(match["code"]), line)
+        end = line + match["code"].count("\n") - 1
+        yield Block(match["language"], textwrap.dedent(match["code"]), line, end)
 
 
 def run(block: Block, namespace: dict[str, Any], filename: str) -> str:

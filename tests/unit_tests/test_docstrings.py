@@ -114,7 +114,9 @@ def _ids(things: list[Documented]) -> list[str]:
 
 
 @pytest.mark.parametrize("thing", NAMED, ids=_ids(NAMED))
-def test_a_module_or_public_name_has_a_docstring_with_a_summary_of_one_line(thing: Documented) -> None:
+def test_a_module_or_public_name_has_a_docstring_with_a_summary_of_one_line(
+    thing: Documented,
+) -> None:
     summary, _, rest = thing.doc.strip().partition("\n")
 
     assert summary
