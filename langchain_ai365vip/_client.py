@@ -210,9 +210,7 @@ class AI365VIP:
             max_retries=max_retries,
         )
         model = cls.get_model(model)
-        limits = Limits(
-            [stop] if isinstance(stop, str) else stop or (), max_tokens, best_counter(model)
-        )
+        limits = Limits(stop or (), max_tokens, best_counter(model))
         prompt, turns, escaped = _protocol.check_special_tokens(
             *_protocol.split_conversation(messages, system_prompt), special_tokens
         )

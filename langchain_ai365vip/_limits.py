@@ -27,12 +27,12 @@ class Limits:
 
     def __init__(
         self,
-        stop: Sequence[str] = (),
+        stop: str | Sequence[str] = (),
         max_tokens: int | None = None,
         count: Callable[[str], int] | None = None,
     ) -> None:
         self.finish_reason: Literal["stop", "length"] | None = None
-        self._stop = tuple(text for text in stop if text)
+        self._stop = tuple(text for text in ([stop] if isinstance(stop, str) else stop) if text)
         self._held = ""
         self._budget: _Budget | None = None
         if max_tokens is not None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import difflib
 import functools
+import json
 import logging
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from langchain_core.callbacks import (
 )
 from langchain_core.language_models import LangSmithParams
 from langchain_core.language_models.chat_models import BaseChatModel, generate_from_stream
+from langchain_core.load import dumpd
 from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.utils import from_env, secret_from_env
@@ -72,6 +74,20 @@ _PER_CALL: Final = frozenset(
         "special_tokens",
         "timeout",
         "max_retries",
+    }
+)
+# What may differ without changing the answer: no part of the cache key.
+_NOT_IN_CACHE_KEY: Final = frozenset(
+    {
+        "name",
+        "api_key",
+        "proxy",
+        "timeout",
+        "max_retries",
+        "max_connections",
+        "ca_bundle",
+        "streaming",
+        "disable_streaming",
     }
 )
 # What core itself passes along and expects to be ignored.
@@ -196,6 +212,7 @@ class ChatAI365VIP(BaseChatModel):
         arbitrary_types_allowed=True,
         populate_by_name=True,
         hide_input_in_errors=True,
+        validate_assignment=True,
     )
 
     model: str = Field(
@@ -268,6 +285,9 @@ class ChatAI365VIP(BaseChatModel):
     def _warn_of_unknown_arguments(cls, values: Any) -> Any:
         """Name misspelt arguments, never their values: core would drop them in silence."""
         if isinstance(values, Mapping):
+            for names in _names_by_field(cls).values():
+                if len(given := [name for name in names if name in values]) > 1:
+                    raise ValueError(f"{' and '.join(given)} are one argument; pass one of them")
             for name in values.keys() - _argument_names(cls):
                 close = difflib.get_close_matches(str(name), _argument_names(cls), n=1)
                 hint = f" Did you mean {close[0]!r}?" if close else ""
@@ -314,9 +334,9 @@ class ChatAI365VIP(BaseChatModel):
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set a field, and let core's cache of the serialized form follow."""
-        super().__setattr__(name, value)
-        # Core keeps it for the cache key, which would go on answering for the old settings.
+        # Traces would go on showing the old settings.
         self.__dict__.pop("_serialized", None)
+        super().__setattr__(name, value)
 
     def __getstate__(self) -> dict[Any, Any]:
         """Refuse what cannot be pickled, with a sentence."""
@@ -369,11 +389,23 @@ class ChatAI365VIP(BaseChatModel):
         params["ls_model_name"] = kwargs.get("model", self.model)
         for name in ("temperature", "max_tokens"):
             value = kwargs.get(name, getattr(self, name))
-            if value is not None:
+            if value is None:
+                params.pop(f"ls_{name}", None)  # type: ignore[misc]
+            else:
                 params[f"ls_{name}"] = value  # type: ignore[literal-required]
         if stopping := self.stop if stop is None else stop:
             params["ls_stop"] = stopping
         return params
+
+    def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
+        # The cache key. Core's would follow a changed time limit, too, and would not follow a
+        # list or dict that was changed in place.
+        own = dumpd(self)
+        settings = {
+            name: value for name, value in own["kwargs"].items() if name not in _NOT_IN_CACHE_KEY
+        }
+        call = {name: kwargs[name] for name in sorted(kwargs.keys() - _NOT_IN_CACHE_KEY)}
+        return f"{json.dumps([own['id'], settings], sort_keys=True)}---{call}---{stop}"
 
     # -- the one stream, and what folds it ---------------------------------------------
 
@@ -575,15 +607,19 @@ def _warn_of_unknown_settings(kwargs: Mapping[str, Any]) -> None:
 
 
 @functools.cache
+def _names_by_field(cls: type[BaseChatModel]) -> Mapping[str, Sequence[str]]:
+    """The names under which each field may be passed."""
+    names = {}
+    for name, field in cls.model_fields.items():
+        alias = field.validation_alias
+        others = alias.choices if isinstance(alias, AliasChoices) else [alias]
+        names[name] = sorted({name, *(each for each in others if isinstance(each, str))})
+    return names
+
+
+@functools.cache
 def _argument_names(cls: type[BaseChatModel]) -> frozenset[str]:
-    aliases = {
-        alias
-        for field in cls.model_fields.values()
-        if isinstance(field.validation_alias, AliasChoices)
-        for alias in field.validation_alias.choices
-        if isinstance(alias, str)
-    }
-    return frozenset(cls.model_fields) | aliases
+    return frozenset(name for names in _names_by_field(cls).values() for name in names)
 
 
 def _revealed(secret: SecretStr | None) -> str | None:

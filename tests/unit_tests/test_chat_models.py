@@ -1,0 +1,459 @@
+"""`ChatAI365VIP` without a wire: its fields, and what it tells LangChain about itself."""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from langchain_core.load import dumpd, dumps, load
+from langchain_core.runnables import ConfigurableField
+from langchain_core.runnables.configurable import RunnableConfigurableFields
+from pydantic import SecretStr, ValidationError
+
+from langchain_ai365vip import ChatAI365VIP, Timeout, __version__
+
+SENTINEL = "sentinel-of-a-secret"
+
+
+def revealed(value: object) -> object:
+    """A value as a user would write it."""
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, Mapping):
+        return {name: revealed(each) for name, each in value.items()}
+    return value
+
+
+# -- fields ------------------------------------------------------------------------------------
+
+DEFAULTS: dict[str, Any] = {
+    "model": "gpt-3.5-turbo",
+    "base_url": "https://chat.ai365vip.com",
+    "api_key": None,
+    "proxy": None,
+    "temperature": 1.0,
+    "system_prompt": "You are a helpful assistant.",
+    "stop": None,
+    "max_tokens": None,
+    "timeout": None,
+    "max_retries": 2,
+    "streaming": False,
+    "default_headers": None,
+    "extra_body": None,
+    "token_limit": None,
+    "max_connections": None,
+    "special_tokens": "escape",
+    "ca_bundle": None,
+    "ssl_context": None,
+}
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_a_field_has_its_documented_default(name: str) -> None:
+    assert getattr(ChatAI365VIP(), name) == DEFAULTS[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "kept"),
+    [
+        pytest.param("model", "gpt-4o", "gpt-4o", id="model"),
+        pytest.param("base_url", "http://h:1/a/", "http://h:1/a", id="one-trailing-slash"),
+        pytest.param("base_url", " http://h:1// ", "http://h:1", id="slashes-and-blanks"),
+        pytest.param("base_url", "", "https://chat.ai365vip.com", id="blank-base_url"),
+        pytest.param("api_key", "k", "k", id="api_key"),
+        pytest.param("api_key", SecretStr("k"), "k", id="secret-api_key"),
+        pytest.param("proxy", " http://h:1 ", "http://h:1", id="proxy"),
+        pytest.param("proxy", "socks5://u:p@h:1", "socks5://u:p@h:1", id="socks-proxy"),
+        pytest.param("proxy", "", None, id="blank-proxy"),
+        pytest.param("temperature", 0, 0.0, id="temperature-zero"),
+        pytest.param("temperature", None, None, id="temperature-none"),
+        pytest.param("system_prompt", "", "", id="blank-system_prompt"),
+        pytest.param("stop", ["a", "b"], ["a", "b"], id="stop"),
+        pytest.param("stop", "ab", ["ab"], id="stop-text"),
+        pytest.param("stop", [], [], id="stop-empty"),
+        pytest.param("max_tokens", 1, 1, id="max_tokens"),
+        pytest.param("timeout", 3, 3.0, id="timeout"),
+        pytest.param("timeout", Timeout(connect=1), Timeout(1, 120, 60, None), id="Timeout"),
+        pytest.param("max_retries", 0, 0, id="max_retries-zero"),
+        pytest.param("default_headers", {"X": "y"}, {"X": "y"}, id="default_headers"),
+        pytest.param("extra_body", {"top_p": 0}, {"top_p": 0}, id="extra_body"),
+        pytest.param("token_limit", 4096, 4096, id="token_limit"),
+        pytest.param("max_connections", 3, 3, id="max_connections"),
+        pytest.param("special_tokens", "send", "send", id="special_tokens"),
+        pytest.param("ca_bundle", "/etc/ca.pem", "/etc/ca.pem", id="ca_bundle"),
+    ],
+)
+def test_a_field_keeps_what_it_is_given(name: str, given: object, kept: object) -> None:
+    assert revealed(getattr(ChatAI365VIP(**{name: given}), name)) == kept
+
+
+ENVIRONMENT = {
+    "api_key": ("AI365VIP_API_KEY", "from-the-environment"),
+    "base_url": ("AI365VIP_BASE_URL", "http://from-the-environment:1"),
+    "proxy": ("AI365VIP_PROXY", "http://from-the-environment:2"),
+}
+
+
+@pytest.mark.parametrize("name", ENVIRONMENT)
+def test_a_field_is_read_from_its_environment_variable(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variable, value = ENVIRONMENT[name]
+    monkeypatch.setenv(variable, value)
+    assert revealed(getattr(ChatAI365VIP(), name)) == value
+
+
+@pytest.mark.parametrize("name", ENVIRONMENT)
+def test_an_argument_wins_over_the_environment(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(*ENVIRONMENT[name])
+    given = "http://given:1"
+    assert revealed(getattr(ChatAI365VIP(**{name: given}), name)) == given
+
+
+def test_model_name_is_the_model() -> None:
+    model = ChatAI365VIP(model_name="gpt-4o")
+    assert model.model == model.model_name == "gpt-4o"
+    model.model = "llama-3"
+    assert model.model_name == "llama-3"
+
+
+def test_stop_sequences_is_stop() -> None:
+    assert ChatAI365VIP(stop_sequences=["END"]).stop == ["END"]
+
+
+@pytest.mark.parametrize("names", [("model", "model_name"), ("stop", "stop_sequences")])
+def test_one_field_under_two_names_is_refused(names: tuple[str, str]) -> None:
+    with pytest.raises(ValidationError, match=f"{' and '.join(names)} are one argument"):
+        ChatAI365VIP(**dict.fromkeys(names, "a"))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        pytest.param("model", "", "at least 1 character", id="blank-model"),
+        pytest.param("model", 3, "valid string", id="model-number"),
+        pytest.param("base_url", f"ftp://{SENTINEL}", "base_url must be an http", id="scheme"),
+        pytest.param("base_url", f"{SENTINEL}:3000", "base_url must be an http", id="no-scheme"),
+        pytest.param("base_url", f"http://u:{SENTINEL}@h", "no user or password", id="password"),
+        pytest.param("base_url", f"http://{SENTINEL}@h", "no user or password", id="user"),
+        pytest.param("base_url", f"http://h/?k={SENTINEL}", "no query", id="query"),
+        pytest.param("base_url", f"http://h:{SENTINEL}", "base_url must be an http", id="port"),
+        pytest.param("base_url", "http://h/api/chat", "is appended to it", id="endpoint"),
+        pytest.param("base_url", None, "valid string", id="no-base_url"),
+        pytest.param("proxy", f"gopher://{SENTINEL}", "proxy must be an http", id="proxy-scheme"),
+        pytest.param("proxy", f"u:{SENTINEL}@h:1", "proxy must", id="proxy-no-scheme"),
+        pytest.param("proxy", "http://", "proxy must", id="proxy-no-host"),
+        pytest.param("api_key", {SENTINEL: 1}, "valid string", id="api_key"),
+        pytest.param("temperature", -1, "greater than or equal to 0", id="temperature-negative"),
+        pytest.param("temperature", math.inf, "finite", id="temperature-infinite"),
+        pytest.param("temperature", math.nan, "finite|greater", id="temperature-nan"),
+        pytest.param("temperature", SENTINEL, "valid number", id="temperature-text"),
+        pytest.param("stop", 3, "valid list", id="stop-number"),
+        pytest.param("stop", [3], "valid string", id="stop-numbers"),
+        pytest.param("max_tokens", 0, "greater than or equal to 1", id="max_tokens-zero"),
+        pytest.param("timeout", 0, "connect must be a number of seconds", id="timeout-zero"),
+        pytest.param("timeout", Timeout(total=-1), "total must be a number", id="Timeout"),
+        pytest.param("max_retries", -1, "greater than or equal to 0", id="max_retries"),
+        pytest.param("default_headers", {"X": [SENTINEL]}, "valid string", id="headers"),
+        pytest.param("extra_body", {"key": SENTINEL}, "pass api_key instead", id="extra_body-key"),
+        pytest.param("token_limit", 0, "greater than 0", id="token_limit"),
+        pytest.param("max_connections", 0, "greater than 0", id="max_connections"),
+        pytest.param("special_tokens", SENTINEL, "'escape', 'raise' or 'send'", id="special"),
+    ],
+)
+def test_a_bad_value_is_refused_and_not_repeated(field: str, value: object, says: str) -> None:
+    with pytest.raises(ValidationError, match=says) as raised:
+        ChatAI365VIP(**{field: value})
+    assert field in str(raised.value)
+    assert SENTINEL not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("misspelt", "nearest"),
+    [
+        ("temprature", "temperature"),
+        ("api_kee", "api_key"),
+        ("apikey", "api_key"),
+        ("baseurl", "base_url"),
+        ("max_token", "max_tokens"),
+        ("modelname", "model_name"),
+        ("system_promt", "system_prompt"),
+        ("timeouts", "timeout"),
+    ],
+)
+def test_a_misspelt_argument_is_named_with_the_nearest_field(misspelt: str, nearest: str) -> None:
+    with pytest.warns(UserWarning, match=f"no argument '{misspelt}'.*mean '{nearest}'") as warned:
+        model = ChatAI365VIP(**{misspelt: SENTINEL})
+    assert [warning.filename for warning in warned] == [__file__]
+    assert SENTINEL not in str(warned[0].message) + repr(model) + dumps(model)
+
+
+def test_an_argument_like_no_field_is_named_without_a_guess() -> None:
+    with pytest.warns(UserWarning, match="no argument 'zzz'; it is ignored") as warned:
+        ChatAI365VIP(zzz=SENTINEL)
+    assert "Did you mean" not in str(warned[0].message)
+
+
+def test_each_misspelt_argument_gets_its_own_warning_also_in_a_subclass() -> None:
+    class Mine(ChatAI365VIP):
+        own_field: int = 0
+
+    with pytest.warns(UserWarning, match="no argument") as warned:
+        Mine(temprature=1, own_feld=2, own_field=3)
+    assert len(warned) == 2
+    assert "mean 'own_field'" in "".join(str(warning.message) for warning in warned)
+    assert {warning.filename for warning in warned} == {__file__}
+
+
+def test_no_field_of_core_is_taken_for_a_misspelling() -> None:
+    values: dict[str, Any] = {
+        name: None for name in ChatAI365VIP.model_fields if name not in DEFAULTS
+    }
+    values |= {"verbose": False, "disable_streaming": True}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ChatAI365VIP(**values)
+
+
+def test_building_a_model_makes_no_client_and_opens_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("aiohttp.ClientSession.__init__", lambda *_, **__: pytest.fail("a session"))
+    model = ChatAI365VIP()
+    assert not any("session" in name for name in vars(model))
+
+
+# -- what LangChain asks -----------------------------------------------------------------------
+
+
+def test_the_langsmith_parameters_are_the_models() -> None:
+    model = ChatAI365VIP(model="gpt-4o", temperature=0, max_tokens=5, stop=["END"])
+    assert model._get_ls_params() == {
+        "ls_provider": "ai365vip",
+        "ls_model_type": "chat",
+        "ls_model_name": "gpt-4o",
+        "ls_temperature": 0,
+        "ls_max_tokens": 5,
+        "ls_stop": ["END"],
+    }
+
+
+def test_the_langsmith_parameters_follow_the_call() -> None:
+    model = ChatAI365VIP(model="gpt-4o", stop=["END"])
+    params = model._get_ls_params(stop=["x"], model="other", temperature=0, max_tokens=7)
+    assert params == {
+        "ls_provider": "ai365vip",
+        "ls_model_type": "chat",
+        "ls_model_name": "other",
+        "ls_temperature": 0,
+        "ls_max_tokens": 7,
+        "ls_stop": ["x"],
+    }
+    assert "ls_temperature" not in model._get_ls_params(temperature=None)
+    assert "ls_stop" not in model._get_ls_params(stop=[])
+
+
+def test_the_version_is_stamped_beside_cores() -> None:
+    metadata = ChatAI365VIP(metadata={"mine": 1}).metadata
+    assert metadata is not None
+    assert metadata["mine"] == 1
+    assert metadata["lc_versions"]["langchain-ai365vip"] == __version__
+    assert "langchain-core" in metadata["lc_versions"]
+
+
+def test_the_type_and_the_path_are_public_names() -> None:
+    assert ChatAI365VIP()._llm_type == "ai365vip-chat"
+    assert ChatAI365VIP.is_lc_serializable()
+    assert ChatAI365VIP.lc_id() == ["langchain_ai365vip", "chat_models", "ChatAI365VIP"]
+    assert ChatAI365VIP().lc_secrets == {
+        "api_key": "AI365VIP_API_KEY",
+        "proxy": "AI365VIP_PROXY",
+    }
+
+
+SETTINGS: dict[str, Any] = {
+    "model": "gpt-4o",
+    "base_url": "http://h:1",
+    "api_key": SENTINEL,
+    "proxy": f"http://u:{SENTINEL}@h:2",
+    "temperature": 0.0,
+    "system_prompt": "Be brief.",
+    "stop": ["END"],
+    "max_tokens": 9,
+    "timeout": Timeout(1, 2, 3, 4),
+    "max_retries": 0,
+    "streaming": True,
+    "extra_body": {"top_p": 0.5},
+    "token_limit": 4096,
+    "max_connections": 3,
+    "special_tokens": "send",
+    "ca_bundle": "/etc/ca.pem",
+    "output_version": "v1",
+}
+
+
+@pytest.mark.filterwarnings("ignore:The function `load` is in beta")
+@pytest.mark.parametrize("settings", [{}, SETTINGS], ids=["defaults", "everything"])
+def test_a_dumped_model_loads_again(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = ChatAI365VIP(**settings)
+    dumped = dumpd(model)
+    assert SENTINEL not in json.dumps(dumped)
+    secrets = {
+        "AI365VIP_API_KEY": settings.get("api_key"),
+        "AI365VIP_PROXY": settings.get("proxy"),
+    }
+    loaded = load(
+        json.loads(json.dumps(dumped)),
+        allowed_objects=[ChatAI365VIP],
+        valid_namespaces=["langchain_ai365vip"],
+        secrets_map={name: value for name, value in secrets.items() if value is not None},
+    )
+    assert isinstance(loaded, ChatAI365VIP)
+    assert loaded == model
+    assert dumpd(loaded) == dumped
+
+
+def test_headers_are_in_no_dump_and_no_repr() -> None:
+    model = ChatAI365VIP(default_headers={"Authorization": f"Bearer {SENTINEL}"}, **SETTINGS)
+    for text in (
+        dumps(model),
+        repr(model),
+        str(model),
+        str(model.model_dump()),
+        str(model.asdict()),
+    ):
+        assert SENTINEL not in text
+        assert "Bearer" not in text
+
+
+CHANGES: list[tuple[str, Any]] = [
+    ("model", "other"),
+    ("base_url", "http://other:1"),
+    ("temperature", 0.0),
+    ("system_prompt", "Be brief."),
+    ("stop", ["END"]),
+    ("max_tokens", 5),
+    ("token_limit", 4096),
+    ("extra_body", {"top_p": 0}),
+    ("special_tokens", "send"),
+    ("output_version", "v1"),
+]
+NO_CHANGES: list[tuple[str, Any]] = [
+    ("api_key", SecretStr(SENTINEL)),
+    ("proxy", SecretStr(f"http://u:{SENTINEL}@h:1")),
+    ("default_headers", {"Authorization": SecretStr(SENTINEL)}),
+    ("timeout", 5.0),
+    ("max_retries", 0),
+    ("max_connections", 3),
+    ("ca_bundle", "/etc/ca.pem"),
+    ("streaming", True),
+    ("disable_streaming", True),
+    ("metadata", {"a": 1}),
+    ("tags", ["a"]),
+    ("name", "mine"),
+    ("verbose", True),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), CHANGES, ids=[name for name, _ in CHANGES])
+def test_the_cache_key_follows_what_changes_the_answer(name: str, value: Any) -> None:
+    model = ChatAI365VIP()
+    before = model._get_llm_string()
+    assert model._get_llm_string() == before
+    assert ChatAI365VIP(**{name: value})._get_llm_string() != before
+    setattr(model, name, value)
+    assert model._get_llm_string() != before
+    if name not in ("output_version", "stop"):  # core passes `stop` by itself
+        assert ChatAI365VIP()._get_llm_string(**{name: value}) != before
+
+
+def test_the_cache_key_follows_a_list_or_dict_that_is_changed_in_place() -> None:
+    model = ChatAI365VIP(stop=["a"], extra_body={"top_p": 0})
+    seen = {model._get_llm_string()}
+    assert model.stop is not None
+    assert model.extra_body is not None
+    model.stop.append("b")
+    seen.add(model._get_llm_string())
+    model.extra_body["top_p"] = 1
+    seen.add(model._get_llm_string())
+    assert len(seen) == 3
+
+
+@pytest.mark.parametrize(("name", "value"), NO_CHANGES, ids=[name for name, _ in NO_CHANGES])
+def test_the_cache_key_does_not_follow_the_rest_and_holds_no_secret(
+    name: str, value: object
+) -> None:
+    model = ChatAI365VIP()
+    before = model._get_llm_string()
+    assert ChatAI365VIP(**{name: value})._get_llm_string() == before
+    setattr(model, name, value)
+    assert model._get_llm_string() == before
+    assert SENTINEL not in before
+
+
+def test_the_cache_key_follows_the_calls_stop() -> None:
+    model = ChatAI365VIP()
+    assert model._get_llm_string(stop=["a"]) != model._get_llm_string()
+    assert model._get_llm_string(max_retries=5) == model._get_llm_string()
+
+
+def test_what_a_trace_shows_of_the_model_follows_a_changed_field() -> None:
+    model = ChatAI365VIP(model="one")
+    assert model._serialized["kwargs"]["model"] == "one"
+    model.model = "two"
+    assert model._serialized["kwargs"]["model"] == "two"
+
+
+def test_the_identifying_parameters_are_those_that_change_the_answer() -> None:
+    model = ChatAI365VIP(default_headers={"X": SENTINEL}, **SETTINGS)
+    names = {name for name, _ in CHANGES} - {"output_version"}
+    assert names <= model._identifying_params.keys()
+    assert not model._identifying_params.keys() & {name for name, _ in NO_CHANGES}
+    assert {name: model._identifying_params[name] for name in names} == {
+        name: SETTINGS[name] for name in names
+    }
+    assert SENTINEL not in str(model._get_invocation_params())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("api_key", "k"), ("proxy", "http://u:p@h:1"), ("temperature", 0), ("model", "m")],
+)
+def test_a_configurable_field_reaches_the_model(name: str, value: Any) -> None:
+    original = ChatAI365VIP(**SETTINGS)
+    configurable = original.configurable_fields(**{name: ConfigurableField(id=name)})
+    assert isinstance(configurable, RunnableConfigurableFields)
+    model, _ = configurable.prepare({"configurable": {name: value}})
+    assert isinstance(model, ChatAI365VIP)
+    assert revealed(getattr(model, name)) == value
+    others = set(SETTINGS) - {name}
+    assert all(getattr(model, other) == getattr(original, other) for other in others)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "kept"),
+    [
+        ("api_key", "k", SecretStr("k")),
+        ("proxy", "http://h:1", SecretStr("http://h:1")),
+        ("default_headers", {"X": "y"}, {"X": SecretStr("y")}),
+        ("base_url", "http://h:1/", "http://h:1"),
+        ("stop", "END", ["END"]),
+    ],
+)
+def test_a_field_set_later_is_treated_as_the_constructor_does(
+    name: str, given: object, kept: object
+) -> None:
+    model = ChatAI365VIP()
+    assert model._serialized  # as a first call would have made it
+    setattr(model, name, given)
+    assert getattr(model, name) == kept
+    with pytest.raises(ValidationError) as raised:
+        setattr(model, name, {"X": [SENTINEL]})
+    assert SENTINEL not in str(raised.value)
+    assert getattr(model, name) == kept
