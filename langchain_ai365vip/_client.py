@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
@@ -252,7 +253,7 @@ class AI365VIP:
             AI365VIPError: The request failed, after the retries.
         """
         await _refuse_what_the_server_would_trim(payload)
-        request = self._request(_protocol.CHAT_PATH, {**payload, "key": self.api_key})
+        request = self._request(_protocol.CHAT_PATH, payload)
         return await self._open_with_retries(request, on_retry)
 
     async def list_models(self) -> list[AvailableModel]:
@@ -261,7 +262,7 @@ class AI365VIP:
         Raises:
             AI365VIPError: The request failed, or the answer is not a list of models.
         """
-        request = self._request(_protocol.MODELS_PATH, {"key": self.api_key})
+        request = self._request(_protocol.MODELS_PATH, {})
         reply = await self._open_with_retries(request, None)
         parts = []
         try:
@@ -298,31 +299,35 @@ class AI365VIP:
         await self.aclose()
 
     def _request(self, path: str, payload: Mapping[str, Any]) -> _Request:
-        base = URL(self.base_url.rstrip("/"))
-        try:
-            body = json.dumps(payload, ensure_ascii=False, allow_nan=False).encode()
-        except (ValueError, TypeError) as exc:  # UnicodeEncodeError is a ValueError
-            why = "a lone surrogate" if isinstance(exc, UnicodeError) else str(exc)
-        else:
-            origin = str(base.origin())
-            # A mapping without regard to case: the caller's header replaces ours.
-            headers = CIMultiDict(
-                {
-                    "Content-Type": "application/json",
-                    "Accept": "*/*",
-                    "Accept-Encoding": ACCEPT_ENCODING,
-                    "Origin": origin,
-                    "Referer": f"{base}/en",
-                }
+        address = _address(self.base_url, path)
+        body, why_not = _encoded(payload, self.api_key)
+        if why_not:
+            raise AI365VIPInvalidRequestError(
+                f"The request cannot be written as JSON in UTF-8: {why_not}. Remove it from the "
+                "messages or from extra_body."
             )
-            headers.update(self.headers)
-            return _Request(base.joinpath(path.lstrip("/")), body, headers)
-        raise AI365VIPInvalidRequestError(
-            f"The request cannot be written as JSON in UTF-8: {why}. Remove it from the messages "
-            "or from extra_body."
-        )
+        # A mapping without regard to case: the caller's header replaces ours.
+        headers = CIMultiDict(_HEADERS)
+        headers["Origin"] = address.origin
+        headers["Referer"] = address.referer
+        headers.update(self.headers)
+        return _Request(address.url, body, headers)
 
     async def _open_with_retries(self, request: _Request, on_retry: OnRetry | None) -> Reply:
+        try:
+            return await self._open_once(request)
+        except AI365VIPError as exc:
+            if self.max_retries == 0 or not _is_retryable(exc):
+                raise
+            failures = [exc]
+
+        # Where nothing fails, nothing is spent on retrying: tenacity hears of the first
+        # attempt when it is over.
+        async def attempt() -> Reply:
+            if failures:
+                raise failures.pop()
+            return await self._open_once(request)
+
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(_is_retryable),
             stop=self._give_up,
@@ -330,7 +335,7 @@ class AI365VIP:
             before_sleep=on_retry,
             reraise=True,
         )
-        reply: Reply = await retrying(self._open_once, request)
+        reply: Reply = await retrying(attempt)
         return reply
 
     async def _open_once(self, request: _Request) -> Reply:
@@ -431,6 +436,35 @@ class AI365VIP:
         return state.attempt_number > (min(1, self.max_retries) if once else self.max_retries)
 
 
+class _Address(NamedTuple):
+    url: URL
+    origin: str
+    referer: str
+
+
+@functools.lru_cache(maxsize=64)
+def _address(base_url: str, path: str) -> _Address:
+    base = URL(base_url.rstrip("/"))
+    return _Address(base.joinpath(path.lstrip("/")), str(base.origin()), f"{base}/en")
+
+
+def _encoded(payload: Mapping[str, Any], key: str) -> tuple[bytes, str]:
+    """Write a payload with the key in it; or say why that cannot be done.
+
+    It does not raise: a traceback that shows local variables would show the key.
+    """
+    try:
+        text = json.dumps({**payload, "key": key}, ensure_ascii=False, allow_nan=False)
+        return text.encode(), ""
+    except (ValueError, TypeError, RecursionError) as exc:  # UnicodeEncodeError is a ValueError
+        return b"", "a lone surrogate" if isinstance(exc, UnicodeError) else str(exc)
+
+
+_HEADERS: Final = {
+    "Content-Type": "application/json",
+    "Accept": "*/*",
+    "Accept-Encoding": ACCEPT_ENCODING,
+}
 _STALE: Final = (
     aiohttp.ServerDisconnectedError,
     aiohttp.ClientOSError,

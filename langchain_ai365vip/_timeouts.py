@@ -137,8 +137,9 @@ class BodyWatchdog:
     def limit_to(self, limit: float | None) -> None:
         """Set another limit for the waits that begin from now on."""
         self._limit = limit
-        self.stop()
-        self._arm()
+        if limit is not None and limit < self._LOOK_EVERY:
+            self.stop()
+            self._arm()
 
     def stop(self) -> None:
         """Call nothing any more."""
