@@ -1,0 +1,363 @@
+"""What is measured, and the interleaved runs that measure it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from tests.benchmarks.adapters import ENTRIES, PEERS, UNLIMITED, is_available
+from tests.benchmarks.load import Load
+from tests.benchmarks.machine import CLIENT_CORE, SERVER_CORE
+from tests.benchmarks.processes import ProcessFailedError, TokenServer, Worker
+
+Metrics = dict[str, Any]
+Samples = dict[str, dict[str, list[Metrics]]]
+TRIO = ("bare", "ours", "core")
+MEGABYTE_TOKENS = 174_763
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One table's worth of measurement.
+
+    Attributes:
+        name: How `--only` and the goals call it.
+        title: What the report calls it.
+        adapters: Who takes part; `core` after `ours`, whose chunks it counts.
+        load: What the server sends.
+        operation: What the worker does with it.
+        fields: More for the worker's command.
+        listener: The server's listener, where it is not the adapter's usual one.
+        fresh: Whether every sample needs a new process.
+        slow: Adapters that take minutes here and run fewer rounds.
+        quick: The load of a quick run; `None` leaves the scenario out of it.
+        quick_adapters: Who takes part in a quick run; empty for all.
+    """
+
+    name: str
+    title: str
+    adapters: tuple[str, ...]
+    load: Load
+    operation: str = "streams"
+    fields: dict[str, Any] = field(default_factory=dict)
+    listener: str | None = None
+    fresh: bool = False
+    slow: tuple[str, ...] = ()
+    quick: Load | None = None
+    quick_adapters: tuple[str, ...] = ()
+
+    def shortened(self) -> Scenario:
+        """Return the quick run's version."""
+        assert self.quick is not None
+        return replace(
+            self, load=self.quick, adapters=self.quick_adapters or self.adapters, slow=()
+        )
+
+
+ALL = (*TRIO, "lines", *PEERS)
+STREAMS = (
+    Scenario("burst", "1 stream of 5,000 tokens, burst", ALL, Load(1, 5000), quick=Load(1, 5000)),
+    Scenario(
+        "one", "1 stream, a token every 10 ms", ALL, Load(1, 200, 0.01), quick=Load(1, 60, 0.01)
+    ),
+    Scenario(
+        "fifty",
+        "50 streams, a token every 10 ms",
+        ALL,
+        Load(50, 200, 0.01),
+        quick=Load(50, 100, 0.01),
+    ),
+    Scenario(
+        "two-hundred",
+        "200 streams, a token every 10 ms",
+        (*ALL, *UNLIMITED),
+        Load(200, 200, 0.01),
+        quick=Load(200, 50, 0.01),
+        quick_adapters=ALL,
+    ),
+    Scenario(
+        "thousand",
+        "1,000 streams of 100 tokens, one every 50 ms",
+        (*ALL, *UNLIMITED),
+        Load(1000, 100, 0.05),
+        slow=(*PEERS, *UNLIMITED),
+        quick=Load(1000, 30, 0.05),
+        quick_adapters=(*TRIO, "lines"),
+    ),
+)
+OTHERS = (
+    Scenario(
+        "threads",
+        "sync .stream(), 50 threads, a token every 10 ms",
+        ("ours", *PEERS),
+        Load(50, 200, 0.01),
+        "threads",
+        quick=Load(50, 100, 0.01),
+    ),
+    Scenario(
+        "calls",
+        "200 short calls, one after the other",
+        (*TRIO, "lines", *PEERS),
+        Load(1, 5),
+        "calls",
+        {"calls": 200},
+        quick=Load(1, 5),
+        quick_adapters=(*TRIO, "lines"),
+    ),
+    Scenario(
+        "calls-tls",
+        "the same over TLS",
+        ("bare", "ours", "lines"),
+        Load(1, 5),
+        "calls",
+        {"calls": 200},
+        listener="text-tls",
+        quick=Load(1, 5),
+    ),
+    Scenario(
+        "megabyte",
+        "a reply of 1 MB, streamed",
+        TRIO,
+        Load(1, MEGABYTE_TOKENS),
+        quick=Load(1, MEGABYTE_TOKENS // 4),
+    ),
+    Scenario(
+        "ainvoke",
+        "the same by ainvoke",
+        ("bare", "ours"),
+        Load(1, MEGABYTE_TOKENS),
+        "ainvoke",
+        quick=Load(1, MEGABYTE_TOKENS // 4),
+    ),
+    Scenario(
+        "invoke",
+        "the same by invoke",
+        ("ours",),
+        Load(1, MEGABYTE_TOKENS),
+        "invoke",
+        quick=Load(1, MEGABYTE_TOKENS // 4),
+    ),
+    Scenario(
+        "construct",
+        "building a model",
+        ("ours", *PEERS),
+        Load(),
+        "construct",
+        {"calls": 50},
+        quick=Load(),
+    ),
+    Scenario(
+        "memory",
+        "1,000 open streams before first text",
+        ("bare", "ours", "openai"),
+        Load(1000, 5, hold=True),
+        "memory",
+        {"repeats": 3},
+        fresh=True,
+        quick=Load(500, 5, hold=True),
+        quick_adapters=("bare", "ours"),
+    ),
+    Scenario(
+        "tools",
+        "50 streams with tools bound and stop set",
+        ("ours", "tools"),
+        Load(50, 200, 0.01),
+        quick=Load(50, 100, 0.01),
+    ),
+)
+GROWTH_STREAMS = (1, 10, 50, 100, 200, 500, 1000, 2000)
+GROWTH_REPLY = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
+GROWTH_HISTORY = (1, 10, 100, 1000)
+_REPLY_WIDTH = 10
+
+
+def growth() -> Iterator[Scenario]:
+    """Yield the points of the growth curves, named `streams-N`, `reply-N`, `history-N`."""
+    for count in GROWTH_STREAMS:
+        load = Load(count, 40, 0.05)
+        yield Scenario(f"streams-{count}", f"{count} streams of 40 tokens", TRIO, load)
+    for size in GROWTH_REPLY:
+        load = Load(1, size // (6 * _REPLY_WIDTH), width=_REPLY_WIDTH)
+        yield Scenario(f"reply-{size}", f"a reply of {size:,} characters", TRIO, load)
+        yield Scenario(f"ainvoke-{size}", "the same by ainvoke", ("bare", "ours"), load, "ainvoke")
+    for messages in GROWTH_HISTORY:
+        fields = {"calls": 20, "history": messages}
+        title = f"{messages} messages of history"
+        yield Scenario(f"history-{messages}", title, TRIO, Load(1, 5), "calls", fields)
+
+
+@dataclass
+class Settings:
+    """How a run is made."""
+
+    quick: bool = False
+    rounds: int = 5
+    slow_rounds: int = 2
+    growth_rounds: int = 3
+    only: Sequence[str] = ()
+    adapters: Sequence[str] = ()
+    tell: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True)
+
+    def wants(self, scenario: str) -> bool:
+        """Say whether `--only` lets this scenario through (by the start of its name)."""
+        return not self.only or any(scenario.startswith(start) for start in self.only)
+
+    def takes(self, adapter: str) -> bool:
+        """Say whether `--adapters` lets this adapter through, and its package is here."""
+        return (not self.adapters or adapter in self.adapters) and is_available(adapter)
+
+
+class Runner:
+    """Starts the processes and collects the samples."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.samples: Samples = defaultdict(lambda: defaultdict(list))
+        self._stack = ExitStack()
+        self._workers: dict[str, Worker] = {}
+        self._environment: dict[str, str] = {}
+
+    def run(self) -> Samples:
+        """Run everything that was asked for."""
+        with self._stack:
+            self._server = self._start_server()
+            for scenario in self._chosen(STREAMS + OTHERS):
+                self._interleave(scenario, self.settings.rounds)
+            if not self.settings.quick:
+                for scenario in self._chosen(growth()):
+                    self._interleave(scenario, self.settings.growth_rounds)
+            if self.settings.wants("server"):
+                self._hosts()
+            if self.settings.wants("import"):
+                self._imports()
+        return {name: dict(rows) for name, rows in self.samples.items()}
+
+    def _chosen(self, scenarios: Sequence[Scenario] | Iterator[Scenario]) -> Iterator[Scenario]:
+        for scenario in scenarios:
+            if not self.settings.wants(scenario.name):
+                continue
+            if not self.settings.quick:
+                yield scenario
+            elif scenario.quick is not None:
+                yield scenario.shortened()
+
+    def _start_server(self) -> TokenServer:
+        import trustme
+
+        directory = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
+        authority = trustme.CA()
+        certificate = directory / "server.pem"
+        authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(certificate)
+        authority.cert_pem.write_to_path(directory / "ca.pem")
+        self._environment = {"SSL_CERT_FILE": str(directory / "ca.pem")}
+        return self._stack.enter_context(TokenServer(SERVER_CORE, certificate))
+
+    def _worker(self, adapter: str) -> Worker:
+        if adapter not in self._workers:
+            worker = Worker(adapter, CLIENT_CORE, self._environment)
+            self._workers[adapter] = self._stack.enter_context(worker)
+        return self._workers[adapter]
+
+    def _interleave(self, scenario: Scenario, rounds: int) -> None:
+        adapters = [name for name in scenario.adapters if self.settings.takes(name)]
+        for number in range(rounds):
+            chunks = float(scenario.load.tokens)
+            for adapter in adapters:
+                if adapter in scenario.slow and number >= self.settings.slow_rounds:
+                    continue
+                sample = self._sample(scenario, adapter, chunks)
+                if adapter in ("bare", "ours"):
+                    chunks = sample.get("chunks", chunks)
+                self.samples[scenario.name][adapter].append(sample)
+                self.settings.tell(f"{scenario.name} {number + 1}/{rounds} {adapter}")
+
+    def _sample(self, scenario: Scenario, adapter: str, chunks: float) -> Metrics:
+        listener = scenario.listener or ENTRIES[adapter].listener
+        command = {
+            "base_url": self._server.url(listener),
+            "load": scenario.load.as_dict(),
+            "options": {"chunks": chunks},
+            **scenario.fields,
+        }
+        before = self._server.stats()
+        if scenario.fresh:
+            with Worker(adapter, CLIENT_CORE, self._environment) as worker:
+                sample = worker.call(scenario.operation, **command)
+        else:
+            sample = self._worker(adapter).call(scenario.operation, **command)
+        sample["connections"] = self._server.stats()["connections"] - before["connections"]
+        return sample
+
+    def _hosts(self) -> None:
+        """Compare servers: what each adds to the making of the tokens it sends."""
+        quick = self.settings.quick
+        load = Load(50, 100 if quick else 200, 0.01)
+        names = [name for name in ("bare-host", "ours-host") if is_available(name)]
+        with ExitStack() as stack:
+            hosts = {
+                name: stack.enter_context(Worker(name, CLIENT_CORE, self._environment))
+                for name in names
+            }
+            client = stack.enter_context(Worker("bare", SERVER_CORE, self._environment))
+            urls = {
+                name: f"http://127.0.0.1:{host.call('serve')['port']}"
+                for name, host in hosts.items()
+            }
+            for number in range(self.settings.rounds):
+                for name, host in hosts.items():
+                    sample = _served(host, client, urls[name], load)
+                    self.samples["server"][name].append(sample)
+                    self.settings.tell(f"server {number + 1}/{self.settings.rounds} {name}")
+
+    def _imports(self) -> None:
+        statements = {
+            "ours": "import langchain_ai365vip",
+            "core": "import langchain_core.language_models.chat_models, aiohttp",
+            "openai": "import langchain_openai",
+            "mistral": "import langchain_mistralai",
+            "ollama": "import langchain_ollama",
+        }
+        if self.settings.quick:
+            statements = {name: statements[name] for name in ("ours", "core")}
+        taken = {name: text for name, text in statements.items() if self.settings.takes(name)}
+        for statement in taken.values():
+            _import_seconds(statement)
+        for _ in range(self.settings.rounds):
+            start_up = _import_seconds("pass")
+            for name, statement in taken.items():
+                seconds = _import_seconds(statement) - start_up
+                self.samples["import"][name].append({"cpu_ms": 1e3 * seconds})
+        self.settings.tell("import")
+
+
+def _served(host: Worker, client: Worker, url: str, load: Load) -> Metrics:
+    client.call("streams", base_url=url, load=Load(2, 5).as_dict())
+    before = host.call("cpu")["cpu_s"]
+    seen = client.call("streams", base_url=url, load=load.as_dict())
+    served = host.call("cpu")["cpu_s"] - before
+    unserved = host.call("unserved", load=load.as_dict())["cpu_s"]
+    per_token = 1e6 / load.streams / load.tokens
+    return {
+        "cpu_us_per_token": served * per_token,
+        "unserved_us_per_token": unserved * per_token,
+        "added_us_per_token": (served - unserved) * per_token,
+        "failed": seen["failed"],
+    }
+
+
+def _import_seconds(statement: str) -> float:
+    """Return the CPU seconds of a Python that runs one statement."""
+    process = subprocess.Popen([sys.executable, "-c", statement])
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise ProcessFailedError(statement)
+    return usage.ru_utime + usage.ru_stime
