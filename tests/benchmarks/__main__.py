@@ -67,7 +67,7 @@ def main() -> None:
             only=arguments.only,
             adapters=arguments.adapters,
         )
-        figures = report.collect(Runner(settings).run(), settings)
+        figures = report.collect(Runner(settings))
         report.write(figures, path)
     print("\n".join(report.lines(figures)))
     # A part of the figures would give a part of a chart.

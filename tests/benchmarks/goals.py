@@ -31,7 +31,7 @@ class Cell:
     def values(self, samples: Samples) -> list[float]:
         """Return the figure of every round; empty if it was not measured."""
         rounds = samples.get(self.scenario, {}).get(self.adapter, [])
-        return [float(item[self.metric]) for item in rounds]
+        return [float(item[self.metric]) for item in rounds if self.metric in item]
 
 
 @dataclass(frozen=True)

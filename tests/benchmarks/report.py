@@ -11,7 +11,7 @@ from typing import Any
 from tests.benchmarks.adapters import ENTRIES, NOTES
 from tests.benchmarks.goals import Curve, Verdict, curves, judge_all
 from tests.benchmarks.machine import versions
-from tests.benchmarks.scenarios import OTHERS, STREAMS, Metrics, Samples, Settings
+from tests.benchmarks.scenarios import OTHERS, STREAMS, Metrics, Runner
 
 # Which figures a table shows, with their heading and the decimals worth printing.
 COLUMNS = {
@@ -54,14 +54,19 @@ def _label(scenario: str, adapter: str) -> str:
     return _LABELS.get((scenario, adapter)) or ENTRIES[adapter].label
 
 
-def collect(samples: Samples, settings: Settings) -> dict[str, Any]:
-    """Return the whole report, ready for JSON."""
+def collect(runner: Runner) -> dict[str, Any]:
+    """Run, and return the whole report, ready for JSON."""
+    samples, settings = runner.run(), runner.settings
     return {
         "versions": versions(),
         "quick": settings.quick,
         "rounds": settings.rounds,
         "notes": list(NOTES),
         "goals": [verdict.as_dict() for verdict in judge_all(samples)],
+        "failures": [
+            f"{ENTRIES[adapter].label}, {scenario}: {why}"
+            for (scenario, adapter), why in runner.failures.items()
+        ],
         "growth": [curve.as_dict() for curve in curves(samples)],
         "samples": samples,
     }
@@ -185,5 +190,7 @@ def lines(report: dict[str, Any]) -> Iterator[str]:
     if report["goals"]:
         yield from _goals([Verdict(**fields) for fields in report["goals"]])
     yield ""
+    for failure in report["failures"]:
+        yield f"- NOT MEASURED: {failure}"
     for note in report["notes"]:
         yield f"- {note}"

@@ -221,6 +221,7 @@ class Runner:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.samples: Samples = defaultdict(lambda: defaultdict(list))
+        self.failures: dict[tuple[str, str], str] = {}
         self._stack = ExitStack()
         self._workers: dict[str, Worker] = {}
         self._environment: dict[str, str] = {}
@@ -271,13 +272,28 @@ class Runner:
         for number in range(rounds):
             chunks = float(scenario.load.tokens)
             for adapter in adapters:
-                if adapter in scenario.slow and number >= self.settings.slow_rounds:
+                slow = adapter in scenario.slow and number >= self.settings.slow_rounds
+                if slow or (scenario.name, adapter) in self.failures:
                     continue
-                sample = self._sample(scenario, adapter, chunks)
+                sample = self._try(scenario, adapter, chunks)
+                if sample is None:
+                    continue
                 if adapter in ("bare", "ours"):
                     chunks = sample.get("chunks", chunks)
                 self.samples[scenario.name][adapter].append(sample)
                 self.settings.tell(f"{scenario.name} {number + 1}/{rounds} {adapter}")
+
+    def _try(self, scenario: Scenario, adapter: str, chunks: float) -> Metrics | None:
+        """Take a sample; an adapter that cannot do it is out of this scenario, not of the run."""
+        try:
+            return self._sample(scenario, adapter, chunks)
+        except ProcessFailedError as exc:
+            self.failures[scenario.name, adapter] = str(exc).strip().rpartition("\n")[2]
+            self.settings.tell(f"{scenario.name} {adapter} FAILED: {exc}")
+            # It may still be at work, and its next answer would be to this question.
+            if worker := self._workers.pop(adapter, None):
+                worker.process.kill()
+            return None
 
     def _sample(self, scenario: Scenario, adapter: str, chunks: float) -> Metrics:
         listener = scenario.listener or ENTRIES[adapter].listener

@@ -291,6 +291,7 @@ def main() -> None:
         except Exception:
             answer = {"error": traceback.format_exc()}
         print(json.dumps(answer), file=answers)
+    _LOOP.close()
 
 
 if __name__ == "__main__":
