@@ -198,7 +198,7 @@ class OursWithRegression(Ours):
         class Wasteful(parent):  # type: ignore[misc]  # imported by name
             async def _astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
                 async for chunk in super()._astream(*args, **kwargs):
-                    for _ in range(8):
+                    for _ in range(3):
                         fields = json.loads(chunk.message.model_dump_json())
                         messages.AIMessageChunk.model_validate(fields)
                     yield chunk
