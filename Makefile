@@ -1,4 +1,4 @@
-.PHONY: check format-check lint types test format docs heavy bench faults
+.PHONY: check format-check lint types pyright test format docs heavy bench faults
 RUN = uv run
 
 check: format-check lint types test  ## everything but the heavy tests
@@ -9,6 +9,8 @@ lint:
 	$(RUN) ruff check .
 types:
 	$(RUN) mypy langchain_ai365vip tests
+pyright:  ## the public API's types, as users write them
+	$(RUN) --group pyright pyright tests/typing_api.py
 test:
 	$(RUN) pytest $(ARGS)
 format:
