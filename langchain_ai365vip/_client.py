@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import io
 import json
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
@@ -46,6 +47,7 @@ from langchain_ai365vip.errors import (
 MAX_REDIRECTS: Final = 3
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _MAX_WAIT: Final = 60.0
+_LARGE_BODY: Final = 2**20
 _SOCKS: Final = frozenset({"socks4", "socks4a", "socks5", "socks5h"})
 
 OnRetry = Callable[[tenacity.RetryCallState], Awaitable[None] | None]
@@ -391,7 +393,7 @@ class AI365VIP:
                 async with deadline.running():
                     return await pooled.session.post(
                         url,
-                        data=request.body,
+                        data=_in_pieces(request.body),
                         headers=request.headers,
                         proxy=None if proxy is None or proxy.scheme in _SOCKS else proxy,
                         ssl=tls,
@@ -532,6 +534,11 @@ def _target(response: aiohttp.ClientResponse) -> URL | None:
 
 def _without_body(response: aiohttp.ClientResponse) -> Answer:
     return Answer(response.status, response.reason or "", response.headers, "")
+
+
+def _in_pieces(body: bytes) -> bytes | io.BytesIO:
+    # aiohttp writes bytes in one go, and warns that a large body then holds up the loop.
+    return body if len(body) < _LARGE_BODY else io.BytesIO(body)
 
 
 async def _answer(response: aiohttp.ClientResponse, timeout: Timeout) -> Answer:

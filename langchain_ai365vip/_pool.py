@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 import aiohttp
+from aiohttp.connector import Connection
 
 _ATTRIBUTE = "_langchain_ai365vip_sessions"
 
@@ -145,6 +146,21 @@ def _close_with_loop(loop: asyncio.AbstractEventLoop, sessions: LoopSessions) ->
     setattr(loop, "close", close)  # noqa: B010 - mypy rightly refuses the plain assignment
 
 
+class _Response(aiohttp.ClientResponse):
+    """A response that takes its connection down with it when its head does not come."""
+
+    async def start(self, connection: Connection) -> aiohttp.ClientResponse:
+        transport = connection.transport
+        try:
+            return await super().start(connection)
+        except BaseException:
+            # aiohttp closes the connection, which first waits until a server that may hang
+            # has taken the whole request.
+            if transport is not None:
+                transport.abort()
+            raise
+
+
 def _new_session(settings: ConnectionSettings) -> aiohttp.ClientSession:
     limits: dict[str, Any] = {
         "limit": settings.max_connections or 0,
@@ -158,6 +174,7 @@ def _new_session(settings: ConnectionSettings) -> aiohttp.ClientSession:
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(),
+        response_class=_Response,
         trace_configs=[_trace_config()],
         # Undone in _coding, which notices a body that was cut.
         auto_decompress=False,

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import contextlib
+import socket
 
 import aiohttp
+from aiohttp.connector import Connection
 from aiohttp.http_exceptions import TransferEncodingError
 
 from langchain_ai365vip._coding import Coding, CodingError, coding_of
@@ -43,6 +46,7 @@ class Reply:
         "_decoder",
         "_ended",
         "_failure",
+        "_loop",
         "_pieces",
         "_pooled",
         "_pushed_back",
@@ -74,9 +78,9 @@ class Reply:
         self._at_start = True
         self._ended = False
         self._closed = False
-        loop = asyncio.get_running_loop()
+        self._loop = asyncio.get_running_loop()
         self._watchdog = BodyWatchdog(
-            loop, timeout.first_byte, total_at, self._stalled, self._look_for_a_broken_body
+            self._loop, timeout.first_byte, total_at, self._stalled, self._look_for_a_broken_body
         )
         pooled.replies.add(self)
 
@@ -133,8 +137,22 @@ class Reply:
         if not self._closed:
             self._closed = True
             self._watchdog.stop()
+            _hang_up(self._response.connection)
             self._response.close()
             self._pooled.release(self)
+
+    def drop(self) -> None:
+        """Close, from whichever thread the garbage collector happens to run in."""
+        if self._closed:
+            return
+        try:
+            here = asyncio.get_running_loop()
+        except RuntimeError:
+            here = None
+        if here is self._loop:
+            self.close()
+        elif not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.close)
 
     @property
     def partial_text(self) -> str:
@@ -240,3 +258,13 @@ class Reply:
         # hold the request's headers, is not chained to it.
         self.close()
         return error
+
+
+def _hang_up(connection: Connection | None) -> None:
+    """Let the server know now: a transport's close() reaches the socket turns later."""
+    transport = None if connection is None else connection.transport
+    sock = None if transport is None else transport.get_extra_info("socket")
+    if sock is not None:
+        # OSError: the peer was first. TypeError: uvloop, whose close() does not wait.
+        with contextlib.suppress(OSError, TypeError):
+            sock.shutdown(socket.SHUT_RDWR)

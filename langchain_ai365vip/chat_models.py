@@ -9,6 +9,7 @@ import functools
 import json
 import logging
 import ssl
+import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -56,6 +57,7 @@ from langchain_ai365vip._protocol import (
     check_extra_body,
     check_special_tokens,
 )
+from langchain_ai365vip._reply import Reply
 from langchain_ai365vip._timeouts import Timeout
 from langchain_ai365vip._version import __version__
 
@@ -111,6 +113,16 @@ class _Call:
         if self.stop or self.max_tokens is not None:
             return Limits(self.stop, self.max_tokens)
         return None
+
+
+class _Opened:
+    """The reply that a stream reads, once there is one."""
+
+    reply: Reply | None = None
+
+    def drop(self) -> None:
+        if self.reply is not None:
+            self.reply.drop()
 
 
 class ChatAI365VIP(BaseChatModel):
@@ -410,9 +422,11 @@ class ChatAI365VIP(BaseChatModel):
     # -- the one stream, and what folds it ---------------------------------------------
 
     async def _chunks(
-        self, call: _Call, on_retry: OnRetry
+        self, call: _Call, on_retry: OnRetry, opened: _Opened | None = None
     ) -> AsyncGenerator[ChatGenerationChunk, None]:
         reply = await call.client.open(call.payload, on_retry=on_retry)
+        if opened is not None:
+            opened.reply = reply
         limits = call.limits()
         try:
             if limits is None:
@@ -440,7 +454,11 @@ class ChatAI365VIP(BaseChatModel):
     ) -> AsyncIterator[ChatGenerationChunk]:
         # Not itself a generator: one frame less between a consumer that breaks off and the
         # connection that is to be closed. Core passes no run_manager but in v3 streams.
-        chunks = self._chunks(self._call(messages, stop, kwargs), _on_retry(run_manager))
+        opened = _Opened()
+        chunks = self._chunks(self._call(messages, stop, kwargs), _on_retry(run_manager), opened)
+        # A dropped generator is handed to the loop, which closes it some turns later; this
+        # comes first.
+        weakref.finalize(chunks, opened.drop).atexit = False
         return chunks if run_manager is None else _announcing(chunks, run_manager)
 
     def _stream(

@@ -87,6 +87,7 @@ class Exchange:
     def stall(self) -> None:
         """Say nothing until the client goes away."""
         self.keep_alive = False
+        self.server.stalled.set()
         self.connection.wait_for_close()
 
 
@@ -120,21 +121,26 @@ class Connection(threading.Thread):
     def _read_request(self) -> Exchange | None:
         data = bytearray()
         while (end := data.find(b"\r\n\r\n")) < 0:
-            if not (more := self.socket.recv(65536)):
+            if not (more := self._receive()):
                 return None
             data += more
         head, body = data[:end].decode("latin-1"), data[end + 4 :]
         while len(body) < _content_length(head):
-            if not (more := self.socket.recv(65536)):
+            if not (more := self._receive()):
                 return None
             body += more
         return Exchange(self, head, bytes(body))
 
+    def _receive(self) -> bytes:
+        try:
+            return self.socket.recv(65536)
+        except OSError:  # a reset is an end, too
+            return b""
+
     def wait_for_close(self) -> None:
         """Block until the client closes its end."""
-        with contextlib.suppress(OSError):
-            while self.socket.recv(65536):
-                pass
+        while self._receive():
+            pass
         self.closed_by_client.set()
 
     def reset(self) -> None:
@@ -179,6 +185,9 @@ class FaultServer(threading.Thread):
         self.exchanges: list[Exchange] = []
         # Where a redirect may point; a test that gives one sees whether it was followed.
         self.elsewhere: FaultServer | None = None
+        # For tests that act at a certain point of a script, and scripts that wait for it.
+        self.stalled = threading.Event()
+        self.released = threading.Event()
         self._lock = threading.Lock()
 
     def __enter__(self) -> FaultServer:
@@ -216,6 +225,7 @@ class FaultServer(threading.Thread):
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        self.released.set()
         self.join(PATIENCE)
         for connection in self.connections:
             connection.close()
