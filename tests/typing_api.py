@@ -1,4 +1,4 @@
-"""The public API as users write it, for type checkers; `make types pyright` reads it, nothing runs it."""
+"""The public API as users write it: read by `make types` and `make pyright`, run by nothing."""
 
 # pyright: strict
 
