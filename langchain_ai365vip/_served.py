@@ -42,7 +42,8 @@ class TextSource:
     Served are chat models, sequences that start with a prompt template (the conversation
     goes to its messages placeholder) or take a list of messages, functions and generators
     of the same, and LangGraph graphs whose state has `messages`, `create_agent`'s among
-    them (the text of every AI message, a blank line between two).
+    them (the text of every AI message, a blank line between two; before Python 3.11
+    LangGraph gives each message whole).
 
     Raises:
         ValueError: A prompt template does not take the conversation.

@@ -29,6 +29,7 @@ from http import HTTPStatus
 from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 from aiohttp import HttpVersion11, web
+from aiohttp.http_exceptions import HttpProcessingError
 from langchain_core.runnables.base import RunnableLike
 from pydantic import SecretStr
 
@@ -64,7 +65,7 @@ SEND_TIMEOUT: Final = 60.0
 IDLE_TIMEOUT: Final = 30.0
 BUSY_RETRY_AFTER: Final = 1
 # Seconds for which the rest of a refused body is read, so that its sender gets the answer.
-LINGERING_TIME: Final = 5.0
+LINGERING_TIME: Final = 1.0
 
 
 def create_app(
@@ -186,8 +187,10 @@ class _Access:
 
     def _allows(self, origin: str, request: web.BaseRequest) -> bool:
         host = request.headers.get("Host", "").lower()
-        own = (f"http://{host}", f"https://{host}")
-        return origin in own or origin in self._origins or "*" in self._origins
+        if origin in (f"http://{host}", f"https://{host}") or origin in self._origins:
+            return True
+        # Of anything else only what can be sent back in a header.
+        return "*" in self._origins and (origin == "null" or bool(_ORIGIN.fullmatch(origin)))
 
     def check_key(self, key: str) -> None:
         """Compare in constant time, so that the answer's delay tells nothing."""
@@ -196,7 +199,7 @@ class _Access:
 
 
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
-_ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^/?#@\s]+")
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9.:\[\]_-]+")
 
 
 def _strings(values: Iterable[str], what: str) -> list[str]:
@@ -207,7 +210,7 @@ def _strings(values: Iterable[str], what: str) -> list[str]:
 
 def _origin(text: str) -> str:
     origin = text.lower().rstrip("/")
-    if not _ORIGIN.fullmatch(origin):
+    if origin != "*" and not _ORIGIN.fullmatch(origin):
         raise ValueError(f"allowed_origins has {text!r}; an origin looks like https://example.com")
     return origin
 
@@ -222,8 +225,10 @@ def _is_address(text: str) -> bool:
 
 def _is_loopback(sockname: Any) -> bool:
     """Say whether a socket's own address is of this machine alone (a Unix socket is)."""
-    if not isinstance(sockname, tuple):
+    if isinstance(sockname, str | bytes):
         return True
+    if sockname is None:  # the connection is gone, and nobody reads the answer
+        return False
     address = ipaddress.ip_address(sockname[0].partition("%")[0])
     mapped = getattr(address, "ipv4_mapped", None)
     return bool((mapped or address).is_loopback)
@@ -289,9 +294,8 @@ class _Endpoint:
         headers["Server"] = "ai365vip"
         headers["Cache-Control"] = "no-store"
         headers["X-Content-Type-Options"] = "nosniff"
-        origin = request.headers.get("Origin")
-        if origin is not None and self._access.allows_origin(request):
-            headers["Access-Control-Allow-Origin"] = origin
+        if "Origin" in request.headers and self._access.allows_origin(request):
+            headers["Access-Control-Allow-Origin"] = request.headers["Origin"]
             headers["Vary"] = "Origin"
 
     async def _preflight(self, _: web.Request) -> web.Response:
@@ -343,8 +347,8 @@ class _Endpoint:
         except asyncio.TimeoutError:
             line = f"The request's body did not arrive within {self._body_timeout:g} seconds"
             raise _RefusedError(408, line, _CLOSE) from None
-        except web.RequestPayloadError:
-            raise _RefusedError(400, "body: expected valid chunked encoding", _CLOSE) from None
+        except (web.RequestPayloadError, ConnectionError):  # broken encoding, or cut off
+            raise _RefusedError(400, "body: expected valid HTTP, to its end", _CLOSE) from None
 
     async def _collect(self, request: web.Request) -> bytes:
         parts, size = [], 0
@@ -498,7 +502,7 @@ class _Reply:
         if pending and delivered == self._delivered:
             self._transport.abort()
             return
-        self._delivered = delivered
+        self._delivered = delivered if pending else -1
         if pending or not self._done:
             self._timer = self._loop.call_later(self._timeout, self._look)
 
@@ -603,11 +607,16 @@ class LocalServer:
             self._requests += running.server.requests_count
 
     async def _serve(self, ready: Future[_Running]) -> None:
+        loop, stopping = asyncio.get_running_loop(), asyncio.Event()
+        silent = _SilentConnections(loop, self._idle_timeout)
+        app = self._make_app()
+        app.middlewares.insert(0, silent.heard)
         # handler_cancellation is what stops the model when its client goes away.
         runner = web.AppRunner(
-            self._make_app(),
+            app,
             handler_cancellation=True,
             access_log=None,
+            logger=_http_logger,
             keepalive_timeout=self._idle_timeout,
             lingering_time=LINGERING_TIME,
             shutdown_timeout=1.0,
@@ -615,11 +624,10 @@ class LocalServer:
         )
         await runner.setup()
         server = cast(web.Server, runner.server)
-        loop, stopping = asyncio.get_running_loop(), asyncio.Event()
 
         def connected() -> asyncio.BaseProtocol:
             self.connections += 1
-            return server()
+            return silent.watch(server())
 
         try:
             listener = await loop.create_server(connected, self._host, self._port, backlog=1024)
@@ -648,6 +656,42 @@ class LocalServer:
 
     async def __aexit__(self, *_: object) -> None:
         await asyncio.to_thread(self.stop)
+
+
+class _SilentConnections:
+    """Closes connections whose first request does not come; only newer aiohttp does."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, timeout: float) -> None:
+        self._loop = loop
+        self._timeout = timeout
+        self._timers: dict[web.RequestHandler, asyncio.TimerHandle] = {}
+
+    def watch(self, connection: web.RequestHandler) -> web.RequestHandler:
+        self._timers[connection] = self._loop.call_later(self._timeout, self._close, connection)
+        return connection
+
+    def _close(self, connection: web.RequestHandler) -> None:
+        del self._timers[connection]
+        connection.force_close()
+
+    @web.middleware
+    async def heard(
+        self, request: web.Request, handler: Callable[[web.Request], Any]
+    ) -> web.StreamResponse:
+        timer = self._timers.pop(request.protocol, None)
+        if timer is not None:
+            timer.cancel()
+        return cast(web.StreamResponse, await handler(request))
+
+
+def _is_worth_logging(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError | web.RequestPayloadError)
+
+
+# aiohttp logs a traceback for each request that is not valid HTTP, which anybody can send.
+_http_logger = logging.getLogger(f"{__name__}.http")
+_http_logger.addFilter(_is_worth_logging)
 
 
 class _Running(NamedTuple):

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from aiohttp import web
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
+from langchain_core.language_models.chat_models import agenerate_from_stream
 from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from pydantic import Field
@@ -43,7 +44,16 @@ class ScriptedModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        raise AssertionError("the endpoint streams")
+        raise AssertionError("the endpoint is asynchronous")
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        return await agenerate_from_stream(self._astream(messages, stop, **kwargs))
 
     async def _astream(
         self,
@@ -125,10 +135,16 @@ def chat_body(**changes: Any) -> dict[str, Any]:
 
 
 class Client:
-    """Speaks raw HTTP to one address."""
+    """Speaks raw HTTP to one address; `server` is at hand where it runs on this loop."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, server: web.Server | None = None) -> None:
         self.host, self.port = host, port
+        self.server = server
+
+    @classmethod
+    def of(cls, base_url: str) -> Client:
+        host, _, port = base_url.removeprefix("http://").rpartition(":")
+        return cls(host.strip("[]"), int(port))
 
     def request(
         self,
@@ -181,6 +197,7 @@ async def serve_app(app: web.Application, **runner_options: Any) -> AsyncIterato
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield Client(*runner.addresses[0][:2])
+        host, port = runner.addresses[0][:2]
+        yield Client(host, port, runner.server)
     finally:
         await runner.cleanup()

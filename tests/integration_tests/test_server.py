@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import sys
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -22,6 +24,7 @@ from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableLambda
 
 from langchain_ai365vip import errors
+from langchain_ai365vip.server import create_app
 from tests.integration_tests.server_kit import (
     PlainModel,
     ScriptedModel,
@@ -29,6 +32,7 @@ from tests.integration_tests.server_kit import (
     parse_answer,
     says,
     serve,
+    serve_app,
 )
 
 
@@ -175,6 +179,14 @@ def _agent() -> Any:
     return create_agent(ScriptedModel(script=script), tools=[_weather])
 
 
+# Before Python 3.11 LangGraph cannot stream a model that a node calls asynchronously: each
+# message comes whole.
+AGENT_TEXTS = (
+    ["Let me ", "look.", "\n\nIt is ", "sunny."]
+    if sys.version_info >= (3, 11)
+    else ["Let me look.", "\n\nIt is sunny."]
+)
+
 SERVED: dict[str, tuple[Any, list[str]]] = {
     "chat model": (lambda: says("a", "b"), ["a", "b"]),
     "text blocks, v0 and v1": (
@@ -200,7 +212,7 @@ SERVED: dict[str, tuple[Any, list[str]]] = {
         ["whole"],
     ),
     "generator": (lambda: _async_pieces, ["Be brief.", "Hi"]),
-    "agent": (_agent, ["Let me ", "look.", "\n\nIt is ", "sunny."]),
+    "agent": (_agent, AGENT_TEXTS),
 }
 
 
@@ -358,6 +370,35 @@ async def test_the_model_is_cancelled_when_the_client_goes_away(texts: list[str]
 async def test_an_empty_reply_is_an_empty_200() -> None:
     async with serve(says("")) as client:
         assert (await client.ask()).chunks == [b""]
+
+
+async def test_a_client_that_leaves_its_reply_unread_is_let_go_after_the_model_has_ended() -> None:
+    ended = asyncio.Event()
+
+    async def script() -> AsyncIterator[str]:
+        # More than the kernel takes in, so that a rest stays in the server's own buffer.
+        while not full():
+            yield "x" * 20_000
+        ended.set()
+
+    def full() -> bool:
+        return any(
+            connection.transport is not None and connection.transport.get_write_buffer_size()
+            for connection in (client.server.connections if client.server else ())
+        )
+
+    app = create_app(ScriptedModel(script=script), send_timeout=0.1)
+    async with serve_app(app) as client:
+        server = client.server
+        assert server is not None
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.connect((client.host, client.port))
+        sock.sendall(client.request(chat_body()))
+        await ended.wait()
+        while server.connections:  # noqa: ASYNC110 - aiohttp has no event for it
+            await asyncio.sleep(0.01)
+        sock.close()
 
 
 # The model's id.

@@ -14,16 +14,11 @@ from langchain_ai365vip.server import LocalServer
 from tests.integration_tests.server_kit import Client, ScriptedModel, chat_body, says
 
 
-def _client(server: LocalServer) -> Client:
-    host, _, port = server.base_url.removeprefix("http://").rpartition(":")
-    return Client(host.strip("[]"), int(port))
-
-
 async def test_it_works_inside_a_running_loop_in_both_ways() -> None:
     with LocalServer(says("a")) as server:
-        assert (await _client(server).ask()).chunks == [b"a", b""]
+        assert (await Client.of(server.base_url).ask()).chunks == [b"a", b""]
     async with LocalServer(says("b")) as server:
-        assert (await _client(server).ask()).chunks == [b"b", b""]
+        assert (await Client.of(server.base_url).ask()).chunks == [b"b", b""]
 
 
 def test_it_works_without_a_loop_from_blocking_code() -> None:
@@ -40,7 +35,7 @@ async def test_it_counts_requests_and_connections_and_starts_again() -> None:
     for round_ in (1, 2):
         with server:
             for _ in range(3):
-                await _client(server).ask()
+                await Client.of(server.base_url).ask()
             assert (server.requests, server.connections) == (3 * round_, 3 * round_)
     assert (server.requests, server.connections) == (6, 6)
 
@@ -59,7 +54,7 @@ def test_its_url_is_an_error_before_and_after() -> None:
 def test_a_port_in_use_is_an_error_of_start() -> None:
     before = threading.active_count()
     with LocalServer(says("a")) as server:
-        other = LocalServer(says("b"), port=_client(server).port)
+        other = LocalServer(says("b"), port=Client.of(server.base_url).port)
         with pytest.raises(OSError, match="in use"):
             other.start()
     assert threading.active_count() == before
@@ -76,7 +71,7 @@ async def test_stopping_cuts_replies_and_cancels_their_models() -> None:
             cancelled.set()
 
     async with LocalServer(ScriptedModel(script=script)) as server:
-        client = _client(server)
+        client = Client.of(server.base_url)
         reader, writer = await client.connect()
         writer.write(client.request(chat_body()))
         assert await reader.readuntil(b"half\r\n")
@@ -102,7 +97,7 @@ def test_other_addresses_need_a_key(host: str) -> None:
 async def test_all_interfaces_are_reached_by_loopback() -> None:
     async with LocalServer(says("a"), host="0.0.0.0", api_key="k") as server:
         assert server.base_url.startswith("http://127.0.0.1:")
-        assert (await _client(server).ask(chat_body(key="k"))).status == 200
+        assert (await Client.of(server.base_url).ask(chat_body(key="k"))).status == 200
 
 
 OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
