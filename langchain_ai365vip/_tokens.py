@@ -218,6 +218,14 @@ def best_counter(model: str, *, wait: bool | None = None) -> Count:
     return exact or partial(estimate_tokens, encoding=encoding_of(model) or SERVER_ENCODING)
 
 
+async def loaded_counter(model: str) -> Count:
+    """Return `best_counter(model)`, its vocabulary read in a thread if need be."""
+    encoding = encoding_of(model)
+    if encoding is not None and encoding not in _encoders:
+        await asyncio.to_thread(load, encoding)
+    return best_counter(model)
+
+
 def token_ids(text: str, model: str, *, wait: bool | None = None) -> list[int]:
     """Return a text's token ids.
 

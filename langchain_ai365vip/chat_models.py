@@ -10,9 +10,10 @@ import json
 import logging
 import ssl
 import weakref
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from operator import itemgetter
+from typing import Any, Final, Literal
 from warnings import warn
 
 import tenacity
@@ -20,14 +21,18 @@ from langchain_core.callbacks import (
     AsyncCallbackManagerForLLMRun,
     CallbackManagerForLLMRun,
 )
-from langchain_core.language_models import LangSmithParams
+from langchain_core.language_models import LangSmithParams, LanguageModelInput, ModelProfile
 from langchain_core.language_models.chat_models import BaseChatModel, generate_from_stream
 from langchain_core.load import dumpd
-from langchain_core.messages import AIMessageChunk, BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
+from langchain_core.tools import BaseTool
 from langchain_core.utils import from_env, secret_from_env
+from langchain_core.utils.function_calling import convert_to_json_schema
 from pydantic import (
     AliasChoices,
+    BaseModel,
     ConfigDict,
     Field,
     SecretStr,
@@ -37,6 +42,7 @@ from pydantic import (
 from typing_extensions import Self
 
 from langchain_ai365vip import _sync
+from langchain_ai365vip._chunks import PROVIDER, ChunkWriter, text_chunk, with_errors
 from langchain_ai365vip._client import (
     AI365VIP,
     AvailableModel,
@@ -44,8 +50,8 @@ from langchain_ai365vip._client import (
     check_base_url,
     check_proxy,
 )
-from langchain_ai365vip._limits import Limits
-from langchain_ai365vip._messages import to_wire
+from langchain_ai365vip._messages import REMIND_AFTER, count_message_tokens, to_wire
+from langchain_ai365vip._profiles import model_profile
 from langchain_ai365vip._protocol import (
     DEFAULT_MODEL,
     DEFAULT_PROMPT,
@@ -57,11 +63,14 @@ from langchain_ai365vip._protocol import (
     check_extra_body,
     check_special_tokens,
 )
-from langchain_ai365vip._reply import Reply
+from langchain_ai365vip._structured import Schema
 from langchain_ai365vip._timeouts import Timeout
+from langchain_ai365vip._tokens import best_counter, loaded_counter, token_ids
+from langchain_ai365vip._tool_prompt import normalise_tool_choice, to_openai_tools
+from langchain_ai365vip._tooling import Tooling, output_parser, said_by_others
+from langchain_ai365vip._turn import Rules, Turn
 from langchain_ai365vip._version import __version__
 
-PROVIDER: Final = "ai365vip"
 _logger = logging.getLogger("langchain_ai365vip")
 
 # What a call (`invoke(..., name=value)`, `bind(name=value)`) may override.
@@ -76,6 +85,19 @@ _PER_CALL: Final = frozenset(
         "special_tokens",
         "timeout",
         "max_retries",
+        "reasoning",
+        "estimate_usage",
+    }
+)
+# What bind_tools and with_structured_output bind, read in _rules.
+_TOOLING: Final = frozenset(
+    {
+        "tools",
+        "tool_choice",
+        "parallel_tool_calls",
+        "response_format",
+        "output_schema",
+        "partial_objects",
     }
 )
 # What may differ without changing the answer: no part of the cache key.
@@ -93,9 +115,7 @@ _NOT_IN_CACHE_KEY: Final = frozenset(
     }
 )
 # What core itself passes along and expects to be ignored.
-_FROM_CORE: Final = frozenset(
-    {"stream", "ls_structured_output_format", "structured_output_format", "config"}
-)
+_FROM_CORE: Final = frozenset({"stream", "ls_structured_output_format", "structured_output_format"})
 
 
 @dataclass(frozen=True)
@@ -105,24 +125,8 @@ class _Call:
     client: AI365VIP
     model: str
     payload: Mapping[str, Any]
-    stop: Sequence[str]
-    max_tokens: int | None
-
-    def limits(self) -> Limits | None:
-        """What cuts the reply here, if anything does."""
-        if self.stop or self.max_tokens is not None:
-            return Limits(self.stop, self.max_tokens)
-        return None
-
-
-class _Opened:
-    """The reply that a stream reads, once there is one."""
-
-    reply: Reply | None = None
-
-    def drop(self) -> None:
-        if self.reply is not None:
-            self.reply.drop()
+    rules: Rules
+    estimate_usage: bool
 
 
 class ChatAI365VIP(BaseChatModel):
@@ -284,6 +288,12 @@ class ChatAI365VIP(BaseChatModel):
     special_tokens: SpecialTokens = "escape"
     """What to do with strings that make the reference server fail."""
 
+    reasoning: bool = False
+    """Whether `<think>...</think>` in a reply becomes reasoning blocks instead of text."""
+
+    estimate_usage: bool = False
+    """Whether replies carry `usage_metadata`, estimated: the wire reports none."""
+
     ca_bundle: str | None = None
     """Path of a PEM file of certificate authorities to trust."""
 
@@ -380,6 +390,9 @@ class ChatAI365VIP(BaseChatModel):
     def _llm_type(self) -> str:
         return "ai365vip-chat"
 
+    def _resolve_model_profile(self) -> ModelProfile | None:
+        return model_profile(self.model)
+
     @property
     def _identifying_params(self) -> dict[str, Any]:
         return {
@@ -392,6 +405,7 @@ class ChatAI365VIP(BaseChatModel):
             "token_limit": self.token_limit,
             "extra_body": self.extra_body,
             "special_tokens": self.special_tokens,
+            "reasoning": self.reasoning,
         }
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
@@ -421,29 +435,35 @@ class ChatAI365VIP(BaseChatModel):
 
     # -- the one stream, and what folds it ---------------------------------------------
 
-    async def _chunks(
-        self, call: _Call, on_retry: OnRetry, opened: _Opened | None = None
-    ) -> AsyncGenerator[ChatGenerationChunk, None]:
-        reply = await call.client.open(call.payload, on_retry=on_retry)
-        if opened is not None:
-            opened.reply = reply
-        limits = call.limits()
+    async def _chunks(self, call: _Call, turn: Turn) -> AsyncGenerator[ChatGenerationChunk, None]:
+        writer = ChunkWriter()
         try:
-            if limits is None:
-                while text := await reply.read():
-                    yield ChatGenerationChunk(message=AIMessageChunk(content=text))
+            if call.rules.passes_text_on:
+                # Most of all calls, token by token: no second generator in between.
+                await turn.open()
+                while text := await turn.text():
+                    yield text_chunk(text)
             else:
-                while not limits.finish_reason and (text := await reply.read()):
-                    if text := limits.feed(text):
-                        yield ChatGenerationChunk(message=AIMessageChunk(content=text))
-                if text := limits.flush():
-                    yield ChatGenerationChunk(message=AIMessageChunk(content=text))
+                async for event in turn.events():
+                    yield writer.chunk(event)
         finally:
-            # Closed here and not by a generator within: the server notices at once when a
+            # Here, and not by a generator within: the server notices at once when a
             # consumer breaks off.
-            reply.close()
-        finish_reason = (limits and limits.finish_reason) or "stop"
-        yield ChatGenerationChunk(message=_last_message(call, finish_reason))
+            turn.close()
+        usage = await turn.usage() if call.estimate_usage else None
+        yield writer.last(call.model, turn.finish_reason, usage)
+
+    def _turn(
+        self,
+        call: _Call,
+        run_manager: AsyncCallbackManagerForLLMRun | CallbackManagerForLLMRun | None,
+    ) -> Turn:
+        return Turn(
+            functools.partial(call.client.open, on_retry=_on_retry(run_manager)),
+            call.payload,
+            call.rules,
+            functools.partial(self._counter, call.model),
+        )
 
     def _astream(
         self,
@@ -454,11 +474,12 @@ class ChatAI365VIP(BaseChatModel):
     ) -> AsyncIterator[ChatGenerationChunk]:
         # Not itself a generator: one frame less between a consumer that breaks off and the
         # connection that is to be closed. Core passes no run_manager but in v3 streams.
-        opened = _Opened()
-        chunks = self._chunks(self._call(messages, stop, kwargs), _on_retry(run_manager), opened)
+        call = self._call(messages, stop, kwargs)
+        turn = self._turn(call, run_manager)
+        chunks = self._chunks(call, turn)
         # A dropped generator is handed to the loop, which closes it some turns later; this
         # comes first.
-        weakref.finalize(chunks, opened.drop).atexit = False
+        weakref.finalize(chunks, turn.drop).atexit = False
         return chunks if run_manager is None else _announcing(chunks, run_manager)
 
     def _stream(
@@ -469,7 +490,8 @@ class ChatAI365VIP(BaseChatModel):
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         call = self._call(messages, stop, kwargs)
-        for chunk in _sync.iterate(lambda: self._chunks(call, _on_retry(run_manager))):
+        turn = self._turn(call, run_manager)
+        for chunk in _sync.iterate(lambda: self._chunks(call, turn)):
             if run_manager is not None:
                 run_manager.on_llm_new_token(chunk.text, chunk=chunk)
             yield chunk
@@ -481,7 +503,8 @@ class ChatAI365VIP(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        return await self._fold(self._call(messages, stop, kwargs), _on_retry(run_manager))
+        call = self._call(messages, stop, kwargs)
+        return await self._fold(call, self._turn(call, run_manager))
 
     def _generate(
         self,
@@ -491,21 +514,31 @@ class ChatAI365VIP(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         call = self._call(messages, stop, kwargs)
-        return _sync.run(lambda: self._fold(call, _on_retry(run_manager)))
+        return _sync.run(lambda: self._fold(call, self._turn(call, run_manager)))
 
-    async def _fold(self, call: _Call, on_retry: OnRetry) -> ChatResult:
+    async def _fold(self, call: _Call, turn: Turn) -> ChatResult:
         # Not core's agenerate_from_stream, which merges on another thread.
-        return generate_from_stream(iter([chunk async for chunk in self._chunks(call, on_retry)]))
+        result = generate_from_stream(iter([chunk async for chunk in self._chunks(call, turn)]))
+        message = result.generations[0].message
+        if isinstance(message, AIMessage):
+            with_errors(message)
+        return result
 
     def _call(
         self, messages: Sequence[BaseMessage], stop: list[str] | None, kwargs: Mapping[str, Any]
     ) -> _Call:
-        """Lay a call's own settings over the model's and write its payload."""
+        """Lay a call's own settings over the model's, and write its payload and its rules."""
         _warn_of_unknown_settings(kwargs)
         settings = {name: kwargs.get(name, getattr(self, name)) for name in _PER_CALL}
-        prompt, turns, escaped = check_special_tokens(
-            *to_wire(messages, system_prompt=settings["system_prompt"]), settings["special_tokens"]
+        tooling = Tooling.of(kwargs)
+        prompt, turns = to_wire(
+            messages,
+            system_prompt=settings["system_prompt"],
+            instructions=tooling.instructions(),
+            reminder=tooling.reminder(),
+            remind_after=0 if tooling.is_strict else REMIND_AFTER,
         )
+        prompt, turns, escaped = check_special_tokens(prompt, turns, settings["special_tokens"])
         if escaped:
             warn(ESCAPED, UserWarning, stacklevel=2)
         return _Call(
@@ -519,8 +552,18 @@ class ChatAI365VIP(BaseChatModel):
                 token_limit=settings["token_limit"],
                 extra=settings["extra_body"],
             ),
-            stop=(self.stop if stop is None else stop) or (),
-            max_tokens=settings["max_tokens"],
+            rules=Rules(
+                tools=tooling.argument_schemas(),
+                forced=tooling.choice.forced,
+                parallel=tooling.parallel,
+                reasoning=settings["reasoning"],
+                echoed=said_by_others(messages) if tooling.tools else (),
+                schema=tooling.schema,
+                partial=tooling.partial,
+                stop=(self.stop if stop is None else stop) or (),
+                max_tokens=settings["max_tokens"],
+            ),
+            estimate_usage=settings["estimate_usage"],
         )
 
     def _client(self, timeout: Timeout | float | None, max_retries: int) -> AI365VIP:
@@ -536,6 +579,171 @@ class ChatAI365VIP(BaseChatModel):
             tls=self.ssl_context,
             ca_bundle=self.ca_bundle,
         )
+
+    # -- tools and objects -------------------------------------------------------------
+
+    def bind_tools(
+        self,
+        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
+        *,
+        tool_choice: dict[str, Any] | str | bool | None = None,
+        strict: bool | None = None,
+        parallel_tool_calls: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """Bind tools that the model may call.
+
+        The wire has no tools: they are described in the system prompt (in the convention of
+        Hermes and Qwen models), and calls are read out of the reply.
+
+        Args:
+            tools: Tools in any form that LangChain knows: `BaseTool`s, functions, pydantic
+                classes, `TypedDict`s, JSON schemas, OpenAI and Anthropic dicts. An empty
+                list binds none.
+            tool_choice: `"auto"` (default), `"none"`, `"any"` or `"required"`, a tool's
+                name, `True`, `False`, or a dict in OpenAI's or Anthropic's form. A forced
+                choice is enforced: a reply without a call is asked for once more, and then
+                is an `AI365VIPOutputError`.
+            strict: Put into the tools' schemas, as `convert_to_openai_tool` does.
+            parallel_tool_calls: `False` ends the reply after its first call.
+            **kwargs: Further settings of the call, such as `response_format`.
+
+        Raises:
+            ValueError: A tool of a provider's own, such as OpenAI's web search, which this
+                endpoint cannot run; two tools of one name; an unknown `tool_choice`.
+        """
+        bound = to_openai_tools(tools, strict=strict)
+        normalise_tool_choice(tool_choice, [tool["function"]["name"] for tool in bound])
+        settings = {"tool_choice": tool_choice, "parallel_tool_calls": parallel_tool_calls}
+        given = {name: value for name, value in settings.items() if value is not None}
+        return self.bind(tools=bound, **given, **kwargs)
+
+    def with_structured_output(
+        self,
+        schema: dict[str, Any] | type | None = None,
+        *,
+        method: Literal["function_calling", "json_schema", "json_mode"] = "function_calling",
+        include_raw: bool = False,
+        strict: bool | None = None,
+        partial_objects: bool = False,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, dict[str, Any] | BaseModel]:
+        """Return a runnable that answers with objects of a schema.
+
+        Args:
+            schema: A pydantic class (v2 or v1), a `TypedDict`, a JSON schema or an OpenAI
+                tool. May be left out with `method="json_mode"` only.
+            method: `"function_calling"` has the model call a tool with the object as its
+                arguments; `"json_schema"` shows it the schema and reads its text;
+                `"json_mode"` only asks for a JSON object: say in the prompt which.
+            include_raw: Return `{"raw", "parsed", "parsing_error"}`, and do not raise when
+                the object does not parse.
+            strict: Put into the schema that the model is shown.
+            partial_objects: Stream the object as it grows. An object that does not fit is
+                then not asked for again. Not for `"function_calling"`.
+            **kwargs: Further settings of the call.
+
+        Returns:
+            A runnable that gives instances of a pydantic class, dicts otherwise. An object
+            that does not fit its schema is asked for once more within the same call, with
+            what is wrong with it.
+
+        Raises:
+            ValueError: A method that there is not, or no schema where one is needed.
+        """
+        if method not in ("function_calling", "json_schema", "json_mode"):
+            raise ValueError(
+                f"method={method!r} is not one of 'function_calling', 'json_schema', 'json_mode'"
+            )
+        if schema is None and method != "json_mode":
+            raise ValueError(f"method={method!r} needs a schema; only 'json_mode' does without.")
+        if partial_objects and method == "function_calling":
+            raise ValueError("partial_objects needs method='json_schema' or 'json_mode'.")
+        wanted = None if schema is None else Schema.of(schema)
+        bound = self._bound_to(schema, wanted, method, strict, partial_objects, kwargs)
+        parser = output_parser(schema, as_call=method == "function_calling")
+        if not include_raw:
+            return bound | parser
+        parsed = RunnablePassthrough.assign(
+            parsed=itemgetter("raw") | parser, parsing_error=lambda _: None
+        )
+        unparsed = RunnablePassthrough.assign(parsed=lambda _: None)
+        return RunnableMap(raw=bound) | parsed.with_fallbacks(
+            [unparsed], exception_key="parsing_error"
+        )
+
+    def _bound_to(
+        self,
+        schema: Any,
+        wanted: Schema | None,
+        method: str,
+        strict: bool | None,
+        partial_objects: bool,
+        kwargs: dict[str, Any],
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        traced = {
+            "kwargs": {"method": method, "strict": strict},
+            "schema": None if schema is None else convert_to_json_schema(schema),
+        }
+        if method == "function_calling":
+            return self.bind_tools(
+                [schema],
+                tool_choice=True,
+                strict=strict,
+                parallel_tool_calls=False,
+                output_schema=wanted,
+                ls_structured_output_format=traced,
+                **kwargs,
+            )
+        response_format: dict[str, Any] = {"type": "json_object"}
+        if method == "json_schema" and wanted is not None:
+            shown = {"name": wanted.name, "schema": wanted.json_schema, "strict": strict}
+            response_format = {"type": "json_schema", "json_schema": shown}
+        return self.bind(
+            response_format=response_format,
+            output_schema=wanted,
+            partial_objects=partial_objects,
+            ls_structured_output_format=traced,
+            **kwargs,
+        )
+
+    # -- counting ----------------------------------------------------------------------
+
+    def get_token_ids(self, text: str) -> list[int]:
+        """Return the token ids of a text: the model's own with the extra `[tokens]`.
+
+        Without it, and for models whose vocabulary is not known, there are no ids to be had:
+        see `_tokens.token_ids` for what stands in for them. Honours `custom_get_token_ids`.
+        """
+        if self.custom_get_token_ids is not None:
+            return self.custom_get_token_ids(text)
+        return token_ids(text, self.model)
+
+    def get_num_tokens(self, text: str) -> int:
+        """Count the tokens of a text: exactly with the extra `[tokens]`, else estimated."""
+        if self.custom_get_token_ids is not None:
+            return len(self.custom_get_token_ids(text))
+        return best_counter(self.model)(text)
+
+    def get_num_tokens_from_messages(
+        self,
+        messages: Sequence[BaseMessage],
+        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool] | None = None,
+    ) -> int:
+        """Count what messages, and the description of tools, take on the wire.
+
+        Args:
+            messages: The conversation.
+            tools: Tools as for `bind_tools`.
+        """
+        return count_message_tokens(
+            messages, tools, count=self.get_num_tokens, system_prompt=self.system_prompt
+        )
+
+    async def _counter(self, model: str) -> Callable[[str], int]:
+        if self.custom_get_token_ids is not None:
+            return self.get_num_tokens
+        return await loaded_counter(model)
 
     # -- beyond answering --------------------------------------------------------------
 
@@ -589,19 +797,6 @@ async def _announcing(
             yield chunk
 
 
-def _last_message(call: _Call, finish_reason: str) -> AIMessageChunk:
-    # On one chunk only: core concatenates the strings when it merges chunks.
-    return AIMessageChunk(
-        content="",
-        response_metadata={
-            "model_name": call.model,
-            "model_provider": PROVIDER,
-            "finish_reason": finish_reason,
-        },
-        chunk_position="last",
-    )
-
-
 def _on_retry(
     run_manager: AsyncCallbackManagerForLLMRun | CallbackManagerForLLMRun | None,
 ) -> OnRetry:
@@ -614,7 +809,7 @@ def _log_retry(state: tenacity.RetryCallState) -> None:
 
 
 def _warn_of_unknown_settings(kwargs: Mapping[str, Any]) -> None:
-    unknown = sorted(kwargs.keys() - _PER_CALL - _FROM_CORE)
+    unknown = sorted(kwargs.keys() - _PER_CALL - _TOOLING - _FROM_CORE)
     if unknown:
         warn(
             f"ChatAI365VIP does not know {', '.join(map(repr, unknown))} as a setting of a call; "

@@ -1,0 +1,102 @@
+"""Events of a turn -> LangChain's chunks. Pure functions, but for a count of the calls.
+
+Each chunk holds text, or reasoning, or one tool call, never two of them: core drops a call
+that shares its chunk with text. Strings in `response_metadata` are concatenated when chunks
+are merged, so all of it stands on the last one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages.ai import UsageMetadata
+from langchain_core.messages.tool import tool_call_chunk
+from langchain_core.outputs import ChatGenerationChunk
+
+from langchain_ai365vip._tool_parser import Call, Event, InvalidCall, Reasoning
+
+PROVIDER: Final = "ai365vip"
+
+# Core numbers text blocks 0, 1, 2 … itself in "v1" output, and merges what has the same
+# index: a call numbered 0 ends up inside the text. Numbers it never reaches keep apart.
+_FIRST_INDEX: Final = 1000
+
+
+def text_chunk(text: str) -> ChatGenerationChunk:
+    """Return a chunk of text."""
+    return ChatGenerationChunk(message=AIMessageChunk(content=text))
+
+
+class ChunkWriter:
+    """Turns the events of one reply into chunks, and ends it with a last one."""
+
+    def __init__(self) -> None:
+        self._calls = 0
+        self._errors: dict[str, str] = {}
+
+    def chunk(self, event: Event) -> ChatGenerationChunk:
+        """Return the chunk for an event."""
+        if isinstance(event, Call):
+            return self._call_chunk(event.id, event.name, to_arguments(event.arguments))
+        if isinstance(event, InvalidCall):
+            self._errors[event.id] = event.error
+            return self._call_chunk(event.id, event.name, _unparsable(event))
+        if isinstance(event, Reasoning):
+            # Where core looks for it when it makes content blocks, as for other providers.
+            return ChatGenerationChunk(
+                message=AIMessageChunk(
+                    content="", additional_kwargs={"reasoning_content": event.text}
+                )
+            )
+        return text_chunk(event.text)
+
+    def last(
+        self, model: str, finish_reason: str, usage: UsageMetadata | None = None
+    ) -> ChatGenerationChunk:
+        """Return the last chunk: what is known of the whole reply."""
+        metadata: dict[str, Any] = {
+            "model_name": model,
+            "model_provider": PROVIDER,
+            "finish_reason": finish_reason,
+        }
+        if usage is not None:
+            metadata["usage"] = "estimated"
+        if self._errors:
+            # A merge of chunks leaves `error` out of invalid_tool_calls; see with_errors().
+            metadata["tool_call_errors"] = dict(self._errors)
+        return ChatGenerationChunk(
+            message=AIMessageChunk(
+                content="",
+                response_metadata=metadata,
+                usage_metadata=usage,
+                chunk_position="last",
+            )
+        )
+
+    def _call_chunk(self, id_: str, name: str | None, args: str) -> ChatGenerationChunk:
+        index = _FIRST_INDEX + self._calls
+        self._calls += 1
+        call = tool_call_chunk(id=id_, name=name, args=args, index=index)
+        return ChatGenerationChunk(message=AIMessageChunk(content="", tool_call_chunks=[call]))
+
+
+def with_errors(message: AIMessage) -> None:
+    """Put each invalid call's error where LangChain looks for it, in a whole message."""
+    errors: Mapping[str, str] = message.response_metadata.get("tool_call_errors", {})
+    for call in message.invalid_tool_calls:
+        call["error"] = errors.get(call["id"] or "")
+
+
+def to_arguments(arguments: Mapping[str, Any]) -> str:
+    """Write arguments as JSON with real Unicode."""
+    return json.dumps(arguments, ensure_ascii=False)
+
+
+def _unparsable(event: InvalidCall) -> str:
+    # Core parses the arguments of merged chunks again, leniently: half a call would become a
+    # valid one. The raw text with its tag never does.
+    raw = event.raw or event.arguments_text
+    return raw if raw.lstrip().startswith("<") else f"<tool_call>\n{raw}"

@@ -1,0 +1,133 @@
+"""What was bound to a call: tools, how they are chosen, the object that is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from langchain_core.messages import AIMessage, BaseMessage, SystemMessage
+from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
+from langchain_core.output_parsers.base import BaseGenerationOutputParser, BaseOutputParser
+from langchain_core.output_parsers.openai_tools import (
+    JsonOutputKeyToolsParser,
+    PydanticToolsParser,
+)
+from langchain_core.utils.function_calling import convert_to_openai_tool
+from langchain_core.utils.pydantic import is_basemodel_subclass
+
+from langchain_ai365vip._structured import Schema
+from langchain_ai365vip._tool_prompt import (
+    AUTO,
+    ToolChoice,
+    describe_schema,
+    describe_tools,
+    normalise_tool_choice,
+    schema_reminder,
+    tool_reminder,
+)
+
+OutputParser: TypeAlias = BaseOutputParser[Any] | BaseGenerationOutputParser[Any]
+
+
+@dataclass(frozen=True)
+class Tooling:
+    """The settings that `bind_tools` and `with_structured_output` bind.
+
+    Attributes:
+        tools: OpenAI-style tools.
+        choice: Whether a call may, must or must not come, and of which tool.
+        parallel: Whether more than one may come.
+        schema: The object that the reply, or the forced call, must be.
+        as_text: Whether that object is the reply's text (`response_format`).
+        partial: Whether its text is passed on as it grows.
+    """
+
+    tools: Sequence[Mapping[str, Any]] = ()
+    choice: ToolChoice = AUTO
+    parallel: bool = True
+    schema: Schema | None = None
+    as_text: bool = False
+    partial: bool = False
+
+    @classmethod
+    def of(cls, kwargs: Mapping[str, Any]) -> Tooling:
+        """Read a call's keyword arguments."""
+        tools = kwargs.get("tools") or ()
+        names = [tool["function"]["name"] for tool in tools]
+        response_format = kwargs.get("response_format")
+        schema = kwargs.get("output_schema")
+        if schema is None and response_format is not None:
+            schema = Schema.of_response_format(response_format)
+        return cls(
+            tools=tools,
+            choice=normalise_tool_choice(kwargs.get("tool_choice"), names),
+            parallel=kwargs.get("parallel_tool_calls") is not False,
+            schema=schema,
+            as_text=response_format is not None,
+            partial=bool(kwargs.get("partial_objects")),
+        )
+
+    @property
+    def is_strict(self) -> bool:
+        """Whether the reply must have a form: then the rule is repeated at once."""
+        return self.choice.forced or self.as_text
+
+    @property
+    def shown_tools(self) -> Sequence[Mapping[str, Any]]:
+        """The tools that may be called: all, the one that must be, or none."""
+        if self.choice.mode == "none":
+            return ()
+        if self.choice.name is None:
+            return self.tools
+        return [tool for tool in self.tools if tool["function"]["name"] == self.choice.name]
+
+    def argument_schemas(self) -> dict[str, Mapping[str, Any]]:
+        """The JSON schema of the arguments of each tool that may be called, by name."""
+        return {
+            tool["function"]["name"]: tool["function"].get("parameters") or {}
+            for tool in self.shown_tools
+        }
+
+    def instructions(self) -> str:
+        """What the system prompt says about all this; empty without tools and schema."""
+        parts = []
+        if self.tools:
+            parts.append(
+                describe_tools(self.tools, tool_choice=self.choice, parallel=self.parallel)
+            )
+        if self.as_text and self.schema is not None:
+            parts.append(describe_schema(self.schema.json_schema, tools=bool(self.shown_tools)))
+        return "\n\n".join(parts)
+
+    def reminder(self) -> str:
+        """The same in brief, for the end of a long conversation."""
+        parts = []
+        if self.tools:
+            parts.append(tool_reminder(tool_choice=self.choice, parallel=self.parallel))
+        if self.as_text:
+            parts.append(schema_reminder(tools=bool(self.shown_tools)))
+        return "\n".join(parts)
+
+
+def said_by_others(messages: Sequence[BaseMessage]) -> list[str]:
+    """Return what users and tools said: a call that is quoted from there is not a call."""
+    return [
+        message.text for message in messages if not isinstance(message, (AIMessage, SystemMessage))
+    ]
+
+
+def output_parser(schema: Any, *, as_call: bool) -> OutputParser:
+    """Return LangChain's own parser for what `with_structured_output` was asked for.
+
+    Args:
+        schema: The user's schema, or `None` for any JSON object.
+        as_call: Whether the object comes as a tool call's arguments.
+    """
+    is_class = isinstance(schema, type) and is_basemodel_subclass(schema)
+    if as_call:
+        if is_class:
+            return PydanticToolsParser(tools=[schema], first_tool_only=True)
+        name = convert_to_openai_tool(schema)["function"]["name"]
+        return JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)
+    return PydanticOutputParser(pydantic_object=schema) if is_class else JsonOutputParser()
