@@ -47,6 +47,8 @@ DEFAULTS: dict[str, Any] = {
     "token_limit": None,
     "max_connections": None,
     "special_tokens": "escape",
+    "reasoning": False,
+    "estimate_usage": False,
     "ca_bundle": None,
     "ssl_context": None,
 }
