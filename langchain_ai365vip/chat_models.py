@@ -160,6 +160,11 @@ class ChatAI365VIP(BaseChatModel):
         special_tokens: Literal["escape", "raise", "send"]
             What to do with the five strings (`<|endoftext|>` …) that make the reference
             server fail.
+        reasoning: bool
+            Whether `<think>...</think>` in a reply becomes reasoning blocks. Default: text.
+        estimate_usage: bool
+            Whether replies carry an estimated `usage_metadata`. Default: none, for the wire
+            reports none, and an estimate must not be billed as a fact.
         extra_body: dict | None
             Further top-level fields of the request's JSON.
 
@@ -209,6 +214,46 @@ class ChatAI365VIP(BaseChatModel):
 
         async for chunk in model.astream("Name three colors."):
             print(chunk.text, end="")
+        ```
+
+    Tool calling:
+        ```python
+        from langchain_core.tools import tool
+
+
+        @tool
+        def add(a: int, b: int) -> int:
+            '''Add two numbers.'''
+            return a + b
+
+
+        model.bind_tools([add]).invoke("What is 1 + 2?").tool_calls
+        # [{"name": "add", "args": {"a": 1, "b": 2}, "id": "call_…", "type": "tool_call"}]
+        ```
+
+        The wire has no tools: they are described in the prompt, and calls are read out of
+        the text. Whether a model follows depends on the model.
+
+    Structured output:
+        ```python
+        from pydantic import BaseModel
+
+
+        class Joke(BaseModel):
+            '''A joke.'''
+
+            setup: str
+            punchline: str
+
+
+        model.with_structured_output(Joke).invoke("Tell me a joke about cats.")
+        # Joke(setup="…", punchline="…")
+        ```
+
+    Token usage:
+        ```python
+        ChatAI365VIP(model="gpt-4o", estimate_usage=True).invoke("Hi").usage_metadata
+        # {"input_tokens": 14, "output_tokens": 2, "total_tokens": 16}
         ```
 
     Response metadata:
@@ -714,13 +759,20 @@ class ChatAI365VIP(BaseChatModel):
 
         Without it, and for models whose vocabulary is not known, there are no ids to be had:
         see `_tokens.token_ids` for what stands in for them. Honours `custom_get_token_ids`.
+
+        Args:
+            text: Any text.
         """
         if self.custom_get_token_ids is not None:
             return self.custom_get_token_ids(text)
         return token_ids(text, self.model)
 
     def get_num_tokens(self, text: str) -> int:
-        """Count the tokens of a text: exactly with the extra `[tokens]`, else estimated."""
+        """Count the tokens of a text: exactly with the extra `[tokens]`, else estimated.
+
+        Args:
+            text: Any text.
+        """
         if self.custom_get_token_ids is not None:
             return len(self.custom_get_token_ids(text))
         return best_counter(self.model)(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import pkgutil
 import re
 from collections.abc import Callable, Iterator
@@ -148,8 +149,22 @@ def _marked(thing: Documented) -> Any:
     return pytest.param(thing, marks=[pytest.mark.heavy] if needs_weights else [])
 
 
+def _answer(body: dict[str, Any]) -> list[str]:
+    """Answer as a model that calls the first tool it is shown, with plausible arguments."""
+    tools = re.search(r"<tools>\n(.*)", body["prompt"])
+    if tools is None:
+        return ["Red, ", "blue, ", "green."]
+    function = json.loads(tools[1])["function"]
+    examples = {"integer": 1, "string": "text"}
+    properties = function["parameters"]["properties"]
+    arguments = {name: examples[schema["type"]] for name, schema in properties.items()}
+    call = json.dumps({"name": function["name"], "arguments": arguments})
+    return [f"<tool_call>\n{call}\n</tool_call>"]
+
+
 @pytest.mark.parametrize("thing", [_marked(thing) for thing in EXAMPLES], ids=_ids(EXAMPLES))
 def test_the_examples_of_a_docstring_run(thing: Documented, endpoint: Endpoint) -> None:
+    endpoint.pieces = _answer
     # As for a doctest, the module's names are there; `model` is what the reader has.
     namespace = {"model": FakeListChatModel(responses=["Hello"]), **thing.namespace}
 
