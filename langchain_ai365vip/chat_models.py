@@ -252,7 +252,7 @@ class ChatAI365VIP(BaseChatModel):
 
     Token usage:
         ```python
-        ChatAI365VIP(model="gpt-4o", estimate_usage=True).invoke("Hi").usage_metadata
+        model.invoke("Hi", estimate_usage=True).usage_metadata
         # {"input_tokens": 14, "output_tokens": 2, "total_tokens": 16}
         ```
 
