@@ -63,18 +63,20 @@ def to_openai_tools(tools: Sequence[Tool], *, strict: bool | None = None) -> lis
         strict: As in `convert_to_openai_tool`.
 
     Raises:
-        ValueError: For a provider's built-in tool, for something that is no tool, or for
-            two tools of one name.
+        ValueError: For a provider's built-in tool, or for something that is no tool.
     """
-    converted = [_to_openai_tool(tool, f"tools[{i}]", strict) for i, tool in enumerate(tools)]
-    names = Counter(tool["function"]["name"] for tool in converted)
+    return [_to_openai_tool(tool, f"tools[{i}]", strict) for i, tool in enumerate(tools)]
+
+
+def _check_names(functions: Sequence[Mapping[str, Any]]) -> None:
+    # Not when tools are bound: LangChain's standard suite binds one class in two forms.
+    names = Counter(function["name"] for function in functions)
     twice = [name for name, count in names.items() if count > 1]
     if twice:
         raise ValueError(
             f"Two tools have the same name: {', '.join(twice)}. A call could not tell them apart: "
             "rename one."
         )
-    return converted
 
 
 def _to_openai_tool(tool: Tool, where: str, strict: bool | None) -> dict[str, Any]:
@@ -179,9 +181,13 @@ def describe_tools(
         tool_choice: A forced choice is stated, and a named tool is the only one shown;
             under "none" no tool is shown and calls are ruled out.
         parallel: Whether a reply may hold several calls.
+
+    Raises:
+        ValueError: Two tools have the same name.
     """
     if not tools:
         return ""
+    _check_names([tool["function"] for tool in tools])
     if tool_choice.mode == "none":
         return "Do not call functions in this reply: answer in words."
     functions = [tool["function"] for tool in tools]

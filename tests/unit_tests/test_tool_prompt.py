@@ -177,9 +177,10 @@ def test_what_is_no_tool_is_refused(bad: Any, says: str) -> None:
         to_openai_tools([bad])
 
 
-def test_two_tools_of_one_name_are_refused() -> None:
+def test_two_tools_of_one_name_are_bound_and_refused_when_they_are_used() -> None:
+    tools = to_openai_tools([double, function_tool("double"), function_tool("other")])
     with pytest.raises(ValueError, match=r"same name: double\."):
-        to_openai_tools([double, function_tool("double"), function_tool("other")])
+        describe_tools(tools)
 
 
 # ---------------------------------------------------------------- tool_choice
