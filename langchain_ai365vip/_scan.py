@@ -323,6 +323,7 @@ class JsonReader:
 
 _THINK_PREFIXES = prefixes({"<think>"})
 _THINK_END_PREFIXES = prefixes({"</think>"})
+_NAME = re.compile(r"\w*")
 _NOT_TAG = re.compile(r"[^<]*")
 _NOT_OPENING = {"{": re.compile(r"[^{]*"), "[": re.compile(r"[^\[]*")}
 _NO_TAGS = Tags(frozenset(), frozenset(), frozenset(), frozenset())
@@ -359,19 +360,26 @@ class ObjectFinder:
     def _object(self) -> Pull[None]:
         candidate = Candidate(bare=True)
         candidate.open(self._source.take())
-        yield from self._source.run(SPACE, candidate.add)
-        char = yield from self._source.peek()
-        if self._opening == "{" and char not in ('"', "'", "}"):
-            # A brace in prose or code.
-            self._skipped += candidate.parts
-            return
-        if char == "}" and self._first_only:
+        if self._opening == "{" and not (yield from self._begins_like_object(candidate)):
             self._skipped += candidate.parts
             return
         self.found.append(candidate)
         if (yield from self._json.value(candidate)) and not self._first_only:
             self.found.pop()
             self._skipped += candidate.parts
+
+    def _begins_like_object(self, candidate: Candidate) -> Pull[bool]:
+        """Whether there is a key, quoted or not: other braces belong to prose or code."""
+        source = self._source
+        yield from source.run(SPACE, candidate.add)
+        char = yield from source.peek()
+        if char in ('"', "'"):
+            return True
+        if char == "}":
+            return not self._first_only  # empty: something better may follow
+        yield from source.run(_NAME, candidate.add)
+        yield from source.run(SPACE, candidate.add)
+        return char.isidentifier() and (yield from source.peek()) == ":"
 
     def _skip_reasoning(self) -> Pull[None]:
         source, skip = self._source, self._skipped.append

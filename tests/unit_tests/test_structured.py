@@ -82,6 +82,7 @@ GOOD = '{"setup": "Knock", "rating": 3}'
 MENDED = {
     "text for a number": '{"setup": "Knock", "rating": "3"}',
     "single quotes": "{'setup': 'Knock', 'rating': 3,}",
+    "unquoted keys": '{setup: "Knock", rating: 3}',
     "as a call": '{"name": "Joke", "arguments": {"setup": "Knock", "rating": 3}}',
     "as the schema shows it": '{"properties": {"setup": "Knock", "rating": 3}}',
 }
