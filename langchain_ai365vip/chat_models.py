@@ -407,12 +407,20 @@ class ChatAI365VIP(BaseChatModel):
 
     def __getstate__(self) -> dict[Any, Any]:
         """Refuse what cannot be pickled, with a sentence."""
+        self._refuse_ssl_context()
+        return super().__getstate__()
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """The same for deep copies, which pydantic makes in another way."""
+        self._refuse_ssl_context()
+        return super().__deepcopy__(memo)
+
+    def _refuse_ssl_context(self) -> None:
         if self.ssl_context is not None:
             raise TypeError(
                 "A ChatAI365VIP with an ssl_context cannot be pickled or deep-copied, because "
                 "an SSLContext cannot. Pass ca_bundle, the path of a PEM file, instead."
             )
-        return super().__getstate__()
 
     @property
     def model_name(self) -> str:

@@ -98,6 +98,8 @@ class Connection(threading.Thread):
         super().__init__(name=f"connection of {server.url}")
         self.server = server
         self.socket = sock
+        # Each send is a packet of its own, and none waits 40 ms for an acknowledgement.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.closed_by_client = threading.Event()
 
     def run(self) -> None:
