@@ -1,4 +1,4 @@
-.PHONY: check format-check lint types pyright test format docs heavy bench faults
+.PHONY: check format-check lint types pyright test format docs notebooks heavy bench faults
 RUN = uv run
 
 check: format-check lint types test  ## everything but the heavy tests
@@ -21,3 +21,7 @@ faults:  ## the fault matrix, played to ChatOpenAI
 docs:  ## the generated parts of the README
 	$(RUN) python -m tests.generated
 	$(RUN) python -m tests.faults --write
+notebooks:  ## run them and write their outputs
+	$(RUN) --group demo --group heavy python -m tests.notebooks
+heavy:
+	$(RUN) --group demo --group heavy pytest -m heavy $(ARGS)
