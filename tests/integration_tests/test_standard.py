@@ -1,0 +1,90 @@
+"""LangChain's integration suite, against a model that calls tools in each dialect in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import pytest
+from langchain_core.language_models import BaseChatModel
+from langchain_tests.integration_tests import ChatModelIntegrationTests
+
+from langchain_ai365vip import ChatAI365VIP
+
+from .dialects import DIALECTS, DialectServer
+
+
+class TestChatAI365VIP(ChatModelIntegrationTests):
+    server: ClassVar[DialectServer]
+
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def endpoint(cls) -> Iterator[None]:
+        with DialectServer() as server:
+            cls.server = server
+            yield
+
+    @pytest.fixture(autouse=True, params=DIALECTS, ids=list(DIALECTS))
+    def dialect(self, request: pytest.FixtureRequest) -> None:
+        self.server.dialect = request.param
+
+    @property
+    def chat_model_class(self) -> type[BaseChatModel]:
+        return ChatAI365VIP
+
+    @property
+    def chat_model_params(self) -> dict[str, Any]:
+        return {
+            "base_url": self.server.url,
+            "model": "gpt-4o",
+            "estimate_usage": True,
+            "max_retries": 0,
+        }
+
+    @property
+    def has_tool_calling(self) -> bool:
+        return True
+
+    @property
+    def has_tool_choice(self) -> bool:
+        return True
+
+    @property
+    def has_structured_output(self) -> bool:
+        return True
+
+    @property
+    def supports_json_mode(self) -> bool:
+        return True
+
+    @property
+    def returns_usage_metadata(self) -> bool:
+        return True
+
+    @property
+    def supports_model_override(self) -> bool:
+        return True
+
+    @property
+    def model_override_value(self) -> str:
+        return "another-model"
+
+    @property
+    def supports_anthropic_inputs(self) -> bool:
+        return True
+
+    @property
+    def supports_image_inputs(self) -> bool:
+        return False
+
+    @property
+    def supports_audio_inputs(self) -> bool:
+        return False
+
+    @property
+    def supports_pdf_inputs(self) -> bool:
+        return False
+
+    @property
+    def supports_video_inputs(self) -> bool:
+        return False
