@@ -124,7 +124,11 @@ class Turn:
         if reply is None:
             return ""
         while limits.finish_reason is None and (text := await reply.read()):
-            if text := limits.feed(text):
+            text = limits.feed(text)
+            if limits.finish_reason is not None:
+                # Before the caller gets the text, which may take its time over it.
+                reply.close()
+            if text:
                 return text
         reply.close()
         self._cut = limits.finish_reason == "length"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from typing import Any
 
 import pytest
 
@@ -107,3 +108,15 @@ def test_a_hundred_calls_use_one_connection(endpoint: Endpoint, model: ChatAI365
     for _ in range(100):
         model.invoke("Hi")
     assert endpoint.connections == 1
+
+
+@pytest.mark.parametrize("limit", [{"stop": ["STOP"]}, {"max_tokens": 1}], ids=["stop", "length"])
+async def test_the_connection_is_closed_at_the_cut_and_not_when_the_caller_reads_on(
+    paced: Endpoint, model: ChatAI365VIP, limit: dict[str, Any]
+) -> None:
+    paced.pieces = ["one STOP and a lot of further text", "more"]
+    paced.release()
+    chunks = model.astream("Hi", **limit)
+    assert (await chunks.__anext__()).text.startswith("one")
+    assert await asyncio.to_thread(paced.closed.wait, 5)
+    assert (await chunks.__anext__()).text == ""
