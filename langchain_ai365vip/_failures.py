@@ -72,6 +72,7 @@ _BY_STATUS: Final[Mapping[int, _Kind]] = {
     402: errors.AI365VIPQuotaError,
     403: errors.AI365VIPPermissionDeniedError,
     404: errors.AI365VIPNotFoundError,
+    407: errors.AI365VIPProxyError,
     408: errors.AI365VIPTimeoutError,
     429: errors.AI365VIPRateLimitError,
     504: errors.AI365VIPTimeoutError,
@@ -96,7 +97,12 @@ _ADVICE: Final[Mapping[_Kind, str]] = {
     "endpoint of your own through base_url.",
     errors.AI365VIPInvalidRequestError: "The request cannot be served as it is.",
     errors.AI365VIPAPIError: "The server or its upstream failed; trying again may help.",
-    errors.AI365VIPTimeoutError: "Trying again may help.",
+    errors.AI365VIPTimeoutError: "Trying again may help, or a larger `timeout`.",
+    errors.AI365VIPConnectionError: "Trying again may help; if not, check base_url.",
+    errors.AI365VIPProxyError: "Check `proxy`, or the environment's proxies: the address, the "
+    "user, the password.",
+    errors.AI365VIPTLSError: "Check base_url and the server's certificate; ca_bundle trusts "
+    "another authority.",
     errors.AI365VIPResponseError: "Check base_url: it must be the root of a server that speaks "
     "the AI365VIP (Chatbot UI v1) protocol at /api/chat.",
 }
@@ -281,17 +287,45 @@ def transport_error(
     """
     if isinstance(exc, AI365VIPError):
         return exc
-    match = next((row for row in _TRANSPORT if isinstance(exc, row[0])), None)
+    exc = _underlying(exc)
+    match = _proxy_failure(exc) or next(
+        (row[1:] for row in _TRANSPORT if isinstance(exc, row[0])), None
+    )
     if match is None:
         return None
-    _, kind, what = match
+    kind, what = match
     detail = redact(_printable(_describe(exc)))
+    advice = _advice(kind)
     received = "" if partial_text is None else f" after {len(partial_text)} characters of the reply"
     return kind(
-        f"{_place(url)}: {what} while {step}{received}{detail}",
+        f"{_place(url)}: {what} while {step}{received} ({detail}). {advice}",
         status_code=getattr(exc, "status", None) if kind is errors.AI365VIPProxyError else None,
         partial_text=partial_text,
     )
+
+
+def _underlying(exc: BaseException) -> BaseException:
+    """Return the error of the system that aiohttp wraps into a bare ClientOSError, if so."""
+    cause = exc.__cause__
+    return cause if type(exc) is aiohttp.ClientOSError and isinstance(cause, OSError) else exc
+
+
+# What a SOCKS5 proxy replies when the target, not the proxy, is the trouble (RFC 1928).
+_TARGET_NOT_REACHED: Final = frozenset({1, 3, 4, 5, 6})
+
+
+def _proxy_failure(exc: BaseException) -> tuple[_Kind, str] | None:
+    """Classify what a proxy says; the SOCKS library is optional, so it goes by names."""
+    is_socks = type(exc).__module__.partition(".")[0] in ("aiohttp_socks", "python_socks")
+    name = type(exc).__name__ if is_socks else ""
+    if name == "ProxyTimeoutError":
+        return errors.AI365VIPTimeoutError, "a time limit passed"
+    if name == "ProxyConnectionError":
+        return errors.AI365VIPProxyError, "the proxy was not reached"
+    by_http = isinstance(exc, aiohttp.ClientHttpProxyError) and exc.status >= 500
+    if by_http or getattr(exc, "error_code", None) in _TARGET_NOT_REACHED:
+        return errors.AI365VIPConnectionError, "the proxy did not reach the server"
+    return (errors.AI365VIPProxyError, "the proxy refused the connection") if is_socks else None
 
 
 # The most specific first. asyncio.TimeoutError is not TimeoutError on Python 3.10; aiohttp's
@@ -304,7 +338,7 @@ _TRANSPORT: Final[tuple[tuple[type[BaseException], type[AI365VIPError], str], ..
     (
         aiohttp.ClientSSLError,
         errors.AI365VIPTLSError,
-        "the TLS connection could not be made (check the certificate, or set ca_bundle)",
+        "the TLS connection could not be made",
     ),
     (aiohttp.ServerFingerprintMismatch, errors.AI365VIPTLSError, "the certificate is another one"),
     (ssl.SSLError, errors.AI365VIPTLSError, "TLS failed"),
@@ -321,7 +355,9 @@ _TRANSPORT: Final[tuple[tuple[type[BaseException], type[AI365VIPError], str], ..
         "the answer is not readable HTTP",
     ),
     (aiohttp.ClientError, errors.AI365VIPConnectionError, "the connection failed"),
+    (aiohttp.EofStream, errors.AI365VIPConnectionError, "the connection was closed"),
     (asyncio.IncompleteReadError, errors.AI365VIPConnectionError, "the connection was closed"),
+    (asyncio.LimitOverrunError, errors.AI365VIPConnectionError, "the connection failed"),
     (EOFError, errors.AI365VIPConnectionError, "the connection was closed"),
     (OSError, errors.AI365VIPConnectionError, "the connection failed"),
 )
@@ -340,7 +376,7 @@ def _describe(exc: BaseException) -> str:
         text = exc.os_error.strerror or str(exc.os_error) or type(exc.os_error).__name__
     else:
         text = str(exc)
-    return f" ({_cut(text, 300)})" if text else f" ({type(exc).__name__})"
+    return _cut(text, 300) if text else type(exc).__name__
 
 
 def _sentence(kind: _Kind, head: str, said: str, reason: str) -> str:
@@ -390,7 +426,7 @@ def _message_in(body: str) -> str:
 def _retry_after(headers: Mapping[str, str], said: str) -> float | None:
     value = headers.get("Retry-After", "").strip()
     seconds: float | None = None
-    if re.fullmatch(r"\d{1,9}(\.\d+)?", value):
+    if re.fullmatch(r"\d+(\.\d+)?", value):
         seconds = float(value)
     elif value:
         try:

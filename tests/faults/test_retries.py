@@ -1,0 +1,202 @@
+"""Retries: how many, after how long, who is told; and stale connections, which cost none."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
+from typing import Any
+
+import pytest
+import tenacity
+from langchain.agents import create_agent
+from langchain.agents.middleware import ModelRetryMiddleware
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.messages import HumanMessage
+
+from langchain_ai365vip import AI365VIP, ChatAI365VIP, errors
+from langchain_ai365vip._protocol import chat_payload
+from tests.faults.calling import PROMPT, WAYS, call
+from tests.faults.cases import (
+    ANSWER,
+    answer,
+    close_before_head,
+    close_between_chunks,
+    replying,
+    reset_before_head,
+)
+from tests.faults.server import FaultServer, Script
+
+Model = Callable[..., ChatAI365VIP]
+
+BUSY = replying("503 Service Unavailable")
+SILENT_500 = replying("500 Internal Server Error", "Error")
+REFUSED = replying("401 Unauthorized")
+
+
+@pytest.mark.parametrize(
+    ("script", "max_retries", "requests"),
+    [
+        (BUSY, 0, 1),
+        (BUSY, 1, 2),
+        (BUSY, 5, 6),
+        (SILENT_500, 0, 1),
+        (SILENT_500, 5, 2),
+        (REFUSED, 5, 1),
+        (close_before_head, 5, 6),
+        (close_between_chunks, 5, 1),
+    ],
+    ids=[
+        "503, none",
+        "503, one",
+        "503, five",
+        "500 without a word, none",
+        "500 without a word, once at most",
+        "401, never",
+        "lost before the head, five",
+        "lost after the first text, never",
+    ],
+)
+@pytest.mark.parametrize("way", WAYS)
+def test_max_retries_counts_retries_of_what_may_succeed_later(
+    script: Script, max_retries: int, requests: int, way: str, model: Model
+) -> None:
+    with FaultServer(script) as server:
+        assert call(model(server.url, max_retries=max_retries), way).error is not None
+        assert server.requests == requests
+
+
+def test_a_call_may_set_its_own_number_of_retries(model: Model) -> None:
+    with FaultServer(BUSY) as server:
+        with pytest.raises(errors.AI365VIPAPIError):
+            model(server.url).invoke(PROMPT, max_retries=3)
+        assert server.requests == 4
+
+
+class _SeenEnough(BaseException):
+    """Ends a test that has seen what it wants, without the waiting."""
+
+
+async def _waits(url: str, retries: int) -> list[float]:
+    """Return the seconds that would be waited before each of so many retries."""
+    waits: list[float] = []
+
+    def on_retry(state: tenacity.RetryCallState) -> None:
+        waits.append(state.upcoming_sleep)
+        # Tenacity asks its wait function anew each time; only the attempts' number matters.
+        if len(waits) == retries or state.upcoming_sleep > 1:
+            raise _SeenEnough
+
+    payload = chat_payload(model="gpt-4o", messages=[])
+    with pytest.raises(_SeenEnough):
+        await AI365VIP(base_url=url, max_retries=9).open(payload, on_retry=on_retry)
+    return waits
+
+
+def _in_an_hour() -> str:
+    return format_datetime(datetime.now(timezone.utc) + timedelta(hours=1), usegmt=True)
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("Retry-After: 7", 7.0),
+        ("Retry-After: 1.5", 1.5),
+        ("Retry-After: 86400", 60.0),
+        ("Retry-After: 99999999999999999999", 60.0),
+        (f"Retry-After: {_in_an_hour()}", 60.0),
+    ],
+    ids=["seconds", "fraction", "a day, bounded", "absurd, bounded", "a date, bounded"],
+)
+async def test_retry_after_is_honoured_within_a_bound(header: str, seconds: float) -> None:
+    with FaultServer(replying("429 Too Many Requests", "Error", header)) as server:
+        assert await _waits(server.url, 1) == [seconds]
+
+
+@pytest.mark.parametrize("header", ["Retry-After: soon", "Retry-After: -5", "X-Other: 1"])
+async def test_the_backoff_doubles_where_the_server_says_nothing_usable(
+    header: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Full jitter: anything between nothing and this bound.
+    monkeypatch.setattr(random, "uniform", lambda low, high: high)
+    with FaultServer(replying("429 Too Many Requests", "Error", header)) as server:
+        assert await _waits(server.url, 3) == [0.5, 1.0, 2.0]
+
+
+async def test_the_seconds_in_the_upstreams_message_are_honoured() -> None:
+    script = replying("500 Rate limit reached for gpt-4o. Please try again in 1.25s.")
+    with FaultServer(script) as server:
+        assert await _waits(server.url, 1) == [1.25]
+
+
+class _Listener(BaseCallbackHandler):
+    def __init__(self) -> None:
+        self.heard: list[tuple[int, type[BaseException | None]]] = []
+
+    def on_retry(self, retry_state: tenacity.RetryCallState, **kwargs: Any) -> None:
+        assert retry_state.outcome is not None
+        error = retry_state.outcome.exception()
+        self.heard.append((retry_state.attempt_number, type(error)))
+
+
+@pytest.mark.parametrize("way", ["invoke", "ainvoke"])
+def test_callbacks_hear_of_each_retry(way: str, model: Model) -> None:
+    listener = _Listener()
+    with FaultServer(BUSY, BUSY, answer) as server:
+        result = call(model(server.url, callbacks=[listener]), way)
+    assert result.text == ANSWER
+    assert listener.heard == [(1, errors.AI365VIPAPIError), (2, errors.AI365VIPAPIError)]
+
+
+@pytest.mark.parametrize("way", ["stream", "astream"])
+def test_a_retry_that_no_callback_hears_of_is_logged(
+    way: str, model: Model, caplog: pytest.LogCaptureFixture
+) -> None:
+    with FaultServer(BUSY, answer) as server, caplog.at_level(logging.WARNING):
+        assert call(model(server.url), way).text == ANSWER
+    assert [record.name for record in caplog.records] == ["langchain_ai365vip"]
+    assert "Retry 1" in caplog.text
+
+
+@pytest.mark.parametrize("stale", [close_before_head, reset_before_head])
+@pytest.mark.parametrize("way", ["ainvoke", "invoke"])
+def test_a_stale_connection_costs_no_retry(stale: Script, way: str, model: Model) -> None:
+    with FaultServer(answer, stale, answer) as server:
+        _two_calls(model(server.url, max_retries=0), way)
+        assert (server.requests, len(server.connections)) == (3, 2)
+
+
+def _two_calls(model: ChatAI365VIP, way: str) -> None:
+    async def twice() -> None:
+        for _ in range(2):
+            assert (await model.ainvoke(PROMPT)).text == ANSWER
+
+    if way == "ainvoke":
+        asyncio.run(twice())
+    else:
+        assert [model.invoke(PROMPT).text for _ in range(2)] == [ANSWER] * 2
+
+
+def test_a_connection_that_is_lost_when_new_does_cost_a_retry(model: Model) -> None:
+    with FaultServer(answer, close_before_head, close_before_head, answer) as server:
+        patient = model(server.url, max_retries=0)
+        assert patient.invoke(PROMPT).text == ANSWER
+        with pytest.raises(errors.AI365VIPConnectionError):
+            patient.invoke(PROMPT)
+        assert server.requests == 3
+
+
+@pytest.mark.parametrize(("script", "requests"), [(BUSY, 2), (REFUSED, 1)], ids=["503", "401"])
+def test_langchains_retry_middleware_knows_what_is_worth_retrying(
+    script: Script, requests: int, model: Model
+) -> None:
+    with FaultServer(script) as server:
+        middleware = ModelRetryMiddleware(max_retries=1, initial_delay=0)
+        agent = create_agent(model(server.url, max_retries=0), middleware=[middleware])
+        with contextlib.suppress(errors.AI365VIPError):
+            agent.invoke({"messages": [HumanMessage(PROMPT)]})
+        assert server.requests == requests
