@@ -315,8 +315,9 @@ class ChatAI365VIP(BaseChatModel):
     max_retries: int = Field(default=2, ge=0)
     """Retries (not attempts) of a call that failed before its first text."""
 
-    streaming: bool = False
-    """Whether `invoke` and `ainvoke` stream internally, for callbacks that want tokens."""
+    streaming: bool | None = None
+    """`True`: `invoke` and `ainvoke` stream internally, for callbacks that want tokens. `False`:
+    `stream` and `astream` yield one whole message. `None`: each does as its name says."""
 
     default_headers: Mapping[str, SecretStr] | None = Field(default=None, exclude=True)
     """Further request headers. Their values are treated as secrets."""

@@ -41,7 +41,7 @@ DEFAULTS: dict[str, Any] = {
     "max_tokens": None,
     "timeout": None,
     "max_retries": 2,
-    "streaming": False,
+    "streaming": None,
     "default_headers": None,
     "extra_body": None,
     "token_limit": None,
