@@ -30,13 +30,14 @@ class Endpoint:
         most_open: The most connections that were open at a time, seen at each request.
         reply_headers: Sent with every reply.
         models: The JSON that `/api/models` answers.
+        response: Makes the answer to a request in place of a reply, or returns `None`.
         closed: Set when a client went away before its reply was complete.
         paced: Send a piece only after a `release()`.
     """
 
     def __init__(self, pieces: Pieces = ("Hello", " there", "!")) -> None:
         self.pieces: Pieces | Callable[[dict[str, Any]], Pieces] = pieces
-        self.response: Callable[[web.Request], web.StreamResponse] | None = None
+        self.response: Callable[[web.Request], web.StreamResponse | None] = lambda _: None
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.paths: list[str] = []
@@ -121,8 +122,8 @@ class Endpoint:
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = await self._note(request)
-        if self.response is not None:
-            return self.response(request)
+        if (answer := self.response(request)) is not None:
+            return answer
         pieces = self.pieces(body) if callable(self.pieces) else self.pieces
         response = web.StreamResponse(headers=self.reply_headers)
         # As the reference server: chunked, no Content-Type.

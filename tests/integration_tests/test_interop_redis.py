@@ -1,0 +1,107 @@
+"""`set_llm_cache` with a real Redis: Debian's `redis-server`, started by the test."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from langchain_core.globals import set_llm_cache
+
+from langchain_ai365vip import ChatAI365VIP
+from tests.endpoint import Endpoint
+
+pytestmark = [
+    pytest.mark.heavy,
+    pytest.mark.filterwarnings("ignore:`langchain-community` is being sunset:DeprecationWarning"),
+    # langchain-community's: it reads what it wrote without saying which classes it allows.
+    pytest.mark.filterwarnings("ignore:.*`allowed_objects` will change:PendingDeprecationWarning"),
+]
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="module")
+def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    server = shutil.which("redis-server")
+    assert server is not None, "redis-server is missing: apt-get install redis-server"
+    port, home = free_port(), tmp_path_factory.mktemp("redis")
+    settings = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(home)]
+    process = subprocess.Popen([server, "--port", str(port), *settings], stdout=subprocess.DEVNULL)
+    try:
+        _wait_for(port)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def _wait_for(port: int) -> None:
+    deadline = time.monotonic() + 30
+    while not _answers(port):
+        assert time.monotonic() < deadline, "redis-server did not come up"
+        time.sleep(0.05)
+
+
+def _answers(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+            connection.sendall(b"PING\r\n")
+            return connection.recv(16) == b"+PONG\r\n"
+    except OSError:
+        return False
+
+
+@pytest.fixture
+def redis(redis_port: int) -> Iterator[Any]:
+    import redis as library
+
+    client = library.Redis(host="127.0.0.1", port=redis_port)
+    client.flushall()
+    yield client
+    set_llm_cache(None)
+    client.close()
+
+
+def test_a_redis_cache_answers_the_second_time(endpoint: Endpoint, redis: Any) -> None:
+    from langchain_community.cache import RedisCache
+
+    set_llm_cache(RedisCache(redis_=redis, ttl=60))
+    model = ChatAI365VIP(model="gpt-4o", base_url=endpoint.base_url, api_key="sentinel")
+    again = ChatAI365VIP(model="gpt-4o", base_url=endpoint.base_url, api_key="other", timeout=5)
+    first, second = model.invoke("Hi"), again.invoke("Hi")
+    assert (first.text, second.text) == ("Hello there!", "Hello there!")
+    assert second.response_metadata == first.response_metadata
+    assert endpoint.requests == 1
+    model.invoke("Hi", temperature=0)
+    ChatAI365VIP(model="gpt-4o", base_url=endpoint.base_url, stop=["!"]).invoke("Hi")
+    assert endpoint.requests == 3
+    stored = b"".join(key + str(redis.hgetall(key)).encode() for key in redis.scan_iter())
+    assert redis.dbsize() == 3
+    assert b"sentinel" not in stored
+
+
+async def test_an_async_redis_cache_answers_the_second_time(
+    endpoint: Endpoint, redis: Any, redis_port: int
+) -> None:
+    import redis.asyncio as library
+    from langchain_community.cache import AsyncRedisCache
+
+    async with library.Redis(host="127.0.0.1", port=redis_port) as client:
+        set_llm_cache(AsyncRedisCache(redis_=client, ttl=60))
+        model = ChatAI365VIP(model="gpt-4o", base_url=endpoint.base_url)
+        texts = [(await model.ainvoke("Hi")).text for _ in range(3)]
+        assert texts == ["Hello there!"] * 3
+        assert endpoint.requests == 1
+        texts = [message.text for message in await model.abatch(["Hi", "Hi", "Ho"])]
+        assert texts == ["Hello there!"] * 3
+        assert endpoint.requests == 2
