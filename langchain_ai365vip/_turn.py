@@ -24,7 +24,7 @@ from langchain_core.messages.ai import UsageMetadata
 
 from langchain_ai365vip import _structured
 from langchain_ai365vip._limits import Limits
-from langchain_ai365vip._protocol import WireMessage, escape_special_tokens
+from langchain_ai365vip._protocol import WireMessage, check_number, escape_special_tokens
 from langchain_ai365vip._reply import Reply
 from langchain_ai365vip._tokens import Count, count_wire_tokens
 from langchain_ai365vip._tool_parser import (
@@ -69,6 +69,11 @@ class Rules:
     partial: bool = False
     stop: Sequence[str] = ()
     max_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        """Raise a `ValueError` for a bound below 1, before anything is sent."""
+        if self.max_tokens is not None:
+            check_number("max_tokens", self.max_tokens, at_least=1)
 
     @property
     def passes_text_on(self) -> bool:
