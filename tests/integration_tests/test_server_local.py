@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import socket
 import threading
 import urllib.request
 from collections.abc import AsyncIterator
@@ -78,6 +80,18 @@ async def test_stopping_cuts_replies_and_cancels_their_models() -> None:
     assert cancelled.is_set()
     assert await reader.read() == b""
     writer.close()
+
+
+def test_stopping_leaves_no_connection_behind_that_came_in_just_then(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for _ in range(50):
+        with LocalServer(says("a")) as server:
+            client = Client.of(server.base_url)
+            connection = socket.create_connection((client.host, client.port))
+        connection.close()
+    gc.collect()  # a socket left open would warn now
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.8.9.10"])
