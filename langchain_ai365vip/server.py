@@ -24,7 +24,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import aclosing, suppress
-from functools import partial
+from functools import lru_cache, partial
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple, TypeAlias, cast
 
@@ -223,6 +223,7 @@ def _is_address(text: str) -> bool:
     return True
 
 
+@lru_cache(maxsize=64)  # asked at every request, of the few addresses of this machine
 def _is_loopback(sockname: Any) -> bool:
     """Say whether a socket's own address is of this machine alone (a Unix socket is)."""
     if isinstance(sockname, str | bytes):
