@@ -18,6 +18,12 @@ from aiohttp import web
 Pieces = Sequence[str | bytes]
 
 
+def in_turn(*replies: Pieces) -> Callable[[dict[str, Any]], Pieces]:
+    """Answer each request with the next reply; one request too many is a 500."""
+    left = list(replies)
+    return lambda _body: left.pop(0)
+
+
 class Endpoint:
     """A server on a thread of its own, so that sync calls can be tested too.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from pydantic import BaseModel
 
 from langchain_ai365vip import ChatAI365VIP
 from langchain_ai365vip.errors import AI365VIPOutputError
-from tests.endpoint import Endpoint, Pieces
+from tests.endpoint import Endpoint, Pieces, in_turn
 
 ADD = '<tool_call>\n{"name": "add", "arguments": {"a": 1, "b": 2}}\n</tool_call>'
 BROKEN = '<tool_call>\n{"name": "add", "arguments": {"a": "one"}}\n</tool_call>'
@@ -42,12 +41,6 @@ class Starts(BaseCallbackHandler):
 
     def on_chat_model_start(self, *_args: Any, **_kwargs: Any) -> None:
         self.count += 1
-
-
-def in_turn(*replies: Pieces) -> Callable[[dict[str, Any]], Pieces]:
-    """Answer each request with the next reply."""
-    left = list(replies)
-    return lambda _body: left.pop(0)
 
 
 @pytest.fixture(params=[None, "v1"])
