@@ -47,10 +47,10 @@ class _LoopThread:
         self._ready.set()
         await self._stopping.wait()
 
-    def start(
+    def task(
         self, coroutine: Coroutine[Any, Any, None], ended: Callable[[BaseException | None], None]
-    ) -> _Started:
-        """Run a coroutine as a task of the loop, in the caller's context.
+    ) -> _Task:
+        """Return a task of the loop that has not begun.
 
         Args:
             coroutine: What to run.
@@ -62,9 +62,7 @@ class _LoopThread:
                 "A sync call of ChatAI365VIP was made from a callback that runs on its own "
                 "background event loop, where it would wait for itself. Use the async method."
             )
-        started = _Started(self.loop, ended)
-        self.loop.call_soon_threadsafe(started.run, coroutine, context=contextvars.copy_context())
-        return started
+        return _Task(self.loop, coroutine, ended)
 
     def stop(self) -> None:
         """Cancel what runs, close the loop with its connections, end the thread."""
@@ -73,19 +71,30 @@ class _LoopThread:
             self._thread.join(timeout=5)
 
 
-class _Started:
+class _Task:
     """A task on the background loop, as another thread sees it."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, ended: Callable[[BaseException | None], None]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        coroutine: Coroutine[Any, Any, None],
+        ended: Callable[[BaseException | None], None],
     ) -> None:
         self._loop = loop
+        self._coroutine = coroutine
         self._ended = ended
         self._task: asyncio.Task[None] | None = None
 
-    def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Begin; runs on the loop."""
-        self._task = self._loop.create_task(coroutine)
+    def begin(self) -> None:
+        """Begin on the loop, in the caller's context.
+
+        The loop may be far ahead before this returns, and a KeyboardInterrupt may come in
+        between: so call it where `cancel` is certain to follow.
+        """
+        self._loop.call_soon_threadsafe(self._run, context=contextvars.copy_context())
+
+    def _run(self) -> None:
+        self._task = self._loop.create_task(self._coroutine)
         # A callback rather than the coroutine's own `finally`: a task that is cancelled
         # before its first step never gets there.
         self._task.add_done_callback(self._done)
@@ -155,9 +164,10 @@ def iterate(make: Callable[[], AsyncGenerator[T, None]]) -> Generator[T, None, N
     """
     thread = _loop_thread()
     bridge: _Bridge[T] = _Bridge(thread.loop)
-    started = thread.start(bridge.pump(make()), bridge.end)
+    task = thread.task(bridge.pump(make()), bridge.end)
     ended = False
     try:
+        task.begin()
         while True:
             item = bridge.get()
             if isinstance(item, _Ended):
@@ -168,7 +178,7 @@ def iterate(make: Callable[[], AsyncGenerator[T, None]]) -> Generator[T, None, N
             yield item
     finally:
         if not ended:
-            started.cancel()
+            task.cancel()
 
 
 def run(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
