@@ -9,6 +9,8 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, NamedTuple
 
+from typing_extensions import Self
+
 if sys.version_info >= (3, 11):
     from asyncio import timeout as _timeout
 else:  # aiohttp depends on async_timeout there
@@ -75,6 +77,10 @@ class HeadDeadline:
         """The scope in which the deadline cancels the current task."""
         self._scope = _timeout(self._timeout.total)
         return self._scope  # type: ignore[no-any-return]
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """Return itself: aioresponses, in its users' tests, copies a request's arguments."""
+        return self
 
     def connecting(self) -> None:
         """A new connection is being made."""

@@ -1,0 +1,185 @@
+"""Which status, reason and body become which error: aioresponses in place of a server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from unittest.mock import Mock
+
+import aiohttp
+import pytest
+from aioresponses import aioresponses
+from langchain_core import exceptions as core
+
+from langchain_ai365vip import AI365VIP, errors
+from langchain_ai365vip._protocol import chat_payload
+
+BASE = "http://endpoint.test"
+
+
+class Response(aiohttp.ClientResponse):
+    """aioresponses 0.7 does not know an argument that aiohttp 3.14 requires."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("stream_writer", Mock(output_size=0))
+        super().__init__(*args, **kwargs)
+
+
+@pytest.fixture
+def server() -> Iterator[aioresponses]:
+    with aioresponses() as mocked:
+        yield mocked
+
+
+async def failure(server: aioresponses, **answer: Any) -> errors.AI365VIPError:
+    server.post(f"{BASE}/api/chat", response_class=Response, **answer)
+    client = AI365VIP(base_url=BASE, api_key="sentinel", max_retries=0)
+    with pytest.raises(errors.AI365VIPError) as raised:
+        await client.open(chat_payload(model="gpt-4o", messages=[]))
+    assert raised.value.status_code == answer.get("status", 200)
+    return raised.value
+
+
+BY_STATUS: dict[int, tuple[type[errors.AI365VIPError], type[core.ModelError], bool]] = {
+    400: (errors.AI365VIPInvalidRequestError, core.ModelInvalidRequestError, False),
+    401: (errors.AI365VIPAuthenticationError, core.ModelAuthenticationError, False),
+    402: (errors.AI365VIPQuotaError, core.ModelRateLimitError, False),
+    403: (errors.AI365VIPPermissionDeniedError, core.ModelPermissionDeniedError, False),
+    404: (errors.AI365VIPNotFoundError, core.ModelNotFoundError, False),
+    408: (errors.AI365VIPTimeoutError, core.ModelTimeoutError, True),
+    413: (errors.AI365VIPInvalidRequestError, core.ModelInvalidRequestError, False),
+    418: (errors.AI365VIPInvalidRequestError, core.ModelInvalidRequestError, False),
+    422: (errors.AI365VIPInvalidRequestError, core.ModelInvalidRequestError, False),
+    429: (errors.AI365VIPRateLimitError, core.ModelRateLimitError, True),
+    500: (errors.AI365VIPAPIError, core.ModelAPIError, True),
+    502: (errors.AI365VIPAPIError, core.ModelAPIError, True),
+    503: (errors.AI365VIPAPIError, core.ModelAPIError, True),
+    504: (errors.AI365VIPTimeoutError, core.ModelTimeoutError, True),
+    599: (errors.AI365VIPAPIError, core.ModelAPIError, True),
+}
+
+
+@pytest.mark.parametrize("status", BY_STATUS)
+async def test_a_status_is_the_matching_error_of_langchain(
+    server: aioresponses, status: int
+) -> None:
+    ours, cores, retryable = BY_STATUS[status]
+    error = await failure(server, status=status, body="Error")
+    assert type(error) is ours
+    assert isinstance(error, cores)
+    assert error.is_retryable is retryable
+    assert str(error).startswith(f"{BASE}/api/chat answered {status}")
+
+
+# What the reference server's upstream said, which is all that is left of its error.
+REASONS: dict[str, type[errors.AI365VIPError]] = {
+    "Incorrect API key provided: sk-1***2. You can find your API key at …": (
+        errors.AI365VIPAuthenticationError
+    ),
+    "You didn't provide an API key.": errors.AI365VIPAuthenticationError,
+    "Rate limit reached for gpt-4o in organization org-1 on tokens per min": (
+        errors.AI365VIPRateLimitError
+    ),
+    "The engine is currently overloaded, please try again later": errors.AI365VIPRateLimitError,
+    "You exceeded your current quota, please check your plan and billing details.": (
+        errors.AI365VIPQuotaError
+    ),
+    "This model's maximum context length is 4097 tokens. However, you requested 5000 tokens": (
+        errors.AI365VIPContextOverflowError
+    ),
+    "The model `gpt-9` does not exist or you do not have access to it.": (
+        errors.AI365VIPNotFoundError
+    ),
+    "The response was filtered due to the prompt triggering the content management policy": (
+        errors.AI365VIPContentFilterError
+    ),
+    "Something nobody has seen before": errors.AI365VIPAPIError,
+}
+
+
+@pytest.mark.parametrize("reason", REASONS)
+async def test_the_reason_phrase_of_a_500_says_what_the_upstream_meant(
+    server: aioresponses, reason: str
+) -> None:
+    error = await failure(server, status=500, reason=reason, body="Error")
+    assert type(error) is REASONS[reason]
+    assert error.reason == reason
+    assert error.body == "Error"
+    assert reason.rstrip(".") in str(error)
+
+
+@pytest.mark.parametrize("status", [400, 403, 429, 500, 503])
+@pytest.mark.parametrize("reason", list(REASONS)[:8])
+async def test_a_message_in_a_json_body_says_the_same(
+    server: aioresponses, status: int, reason: str
+) -> None:
+    error = await failure(server, status=status, payload={"error": {"message": reason}})
+    assert type(error) is REASONS[reason]
+
+
+@pytest.mark.parametrize(
+    ("headers", "reason", "seconds"),
+    [
+        ({"Retry-After": "7"}, "", 7),
+        ({"Retry-After": "0"}, "", 0),
+        ({"Retry-After": "soon"}, "", None),
+        ({}, "Rate limit reached. Please try again in 6.5s.", 6.5),
+        ({}, "Rate limit reached. Please try again in 250ms.", 0.25),
+        ({"Retry-After": "3"}, "Rate limit reached. Please try again in 6s.", 3),
+        ({}, "", None),
+    ],
+)
+async def test_the_time_to_wait_is_read_from_the_header_or_else_from_the_words(
+    server: aioresponses, headers: dict[str, str], reason: str, seconds: float | None
+) -> None:
+    error = await failure(server, status=429, reason=reason or None, headers=headers)
+    assert error.retry_after == seconds
+
+
+async def test_an_error_keeps_plain_data_without_cookies_or_the_key(server: aioresponses) -> None:
+    error = await failure(
+        server,
+        status=400,
+        payload={"message": "bad key sentinel"},
+        headers={"X-Request-Id": "1", "Set-Cookie": "a=b", "X-Echo": "sentinel"},
+    )
+    assert error.headers["x-request-id"] == "1"
+    assert "set-cookie" not in error.headers
+    assert "sentinel" not in str(error) + str(vars(error))
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        pytest.param(
+            {"status": 200, "content_type": "text/html", "body": "<!doctype html><html>Log in"},
+            errors.AI365VIPResponseError,
+            id="login-page",
+        ),
+        pytest.param(
+            {"status": 200, "payload": {"error": "no"}},
+            errors.AI365VIPResponseError,
+            id="json-error",
+        ),
+        pytest.param(
+            {
+                "status": 403,
+                "content_type": "text/html",
+                "body": "<html><script src='https://challenges.cloudflare.com/turnstile'>",
+            },
+            errors.AI365VIPChallengeError,
+            id="challenge",
+        ),
+        pytest.param({"status": 200, "body": ""}, errors.AI365VIPAPIError, id="empty"),
+    ],
+)
+async def test_what_is_no_reply_is_an_error(
+    server: aioresponses, answer: dict[str, Any], kind: type[errors.AI365VIPError]
+) -> None:
+    assert type(await failure(server, **answer)) is kind
+
+
+async def test_a_good_status_is_a_reply(server: aioresponses) -> None:
+    server.post(f"{BASE}/api/chat", response_class=Response, body="Hello there!")
+    reply = await AI365VIP(base_url=BASE).open(chat_payload(model="gpt-4o", messages=[]))
+    assert (await reply.read(), await reply.read()) == ("Hello there!", "")
