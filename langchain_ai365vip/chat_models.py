@@ -460,6 +460,7 @@ class ChatAI365VIP(BaseChatModel):
             "extra_body": self.extra_body,
             "special_tokens": self.special_tokens,
             "reasoning": self.reasoning,
+            "estimate_usage": self.estimate_usage,
         }
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:

@@ -10,12 +10,12 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from aiohttp import web
 
-Pieces = Sequence[str | bytes]
+Pieces = Iterable[str | bytes]
 
 
 def in_turn(*replies: Pieces) -> Callable[[dict[str, Any]], Pieces]:

@@ -17,19 +17,22 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
-from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, SystemMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.outputs import ChatGenerationChunk, LLMResult
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.rate_limiters import BaseRateLimiter
 from langchain_core.runnables import ConfigurableField, Runnable, RunnableLambda
 from langchain_core.tracers.context import collect_runs
+from pydantic import BaseModel
 
 from langchain_ai365vip import AvailableModel, ChatAI365VIP, Timeout
 from langchain_ai365vip.errors import (
+    AI365VIPConnectionError,
     AI365VIPContextOverflowError,
     AI365VIPInvalidRequestError,
     AI365VIPTimeoutError,
+    AI365VIPUnsupportedContentError,
 )
 from tests.endpoint import Endpoint
 
@@ -62,48 +65,48 @@ def merged(chunks: Chunks) -> AIMessage:
     return message
 
 
-async def by_invoke(model: Any, text: str = "Hi", /, **kwargs: Any) -> AIMessage:
+async def by_invoke(model: Any, text: Any = "Hi", /, **kwargs: Any) -> AIMessage:
     message: AIMessage = model.invoke(text, **kwargs)  # inside a running loop, as in Jupyter
     return message
 
 
-async def by_ainvoke(model: Any, text: str = "Hi", /, **kwargs: Any) -> AIMessage:
+async def by_ainvoke(model: Any, text: Any = "Hi", /, **kwargs: Any) -> AIMessage:
     message: AIMessage = await model.ainvoke(text, **kwargs)
     return message
 
 
-async def by_stream(model: Any, text: str = "Hi", /, **kwargs: Any) -> AIMessage:
+async def by_stream(model: Any, text: Any = "Hi", /, **kwargs: Any) -> AIMessage:
     return merged(list(model.stream(text, **kwargs)))
 
 
-async def by_astream(model: Any, text: str = "Hi", /, **kwargs: Any) -> AIMessage:
+async def by_astream(model: Any, text: Any = "Hi", /, **kwargs: Any) -> AIMessage:
     return merged([chunk async for chunk in model.astream(text, **kwargs)])
 
 
-async def by_invoke_streaming(model: Any, text: str = "Hi", /, **kwargs: Any) -> AIMessage:
+async def by_invoke_streaming(model: Any, text: Any = "Hi", /, **kwargs: Any) -> AIMessage:
     return await by_invoke(model, text, stream=True, **kwargs)
 
 
-async def by_ainvoke_streaming(model: Any, text: str = "Hi", /, **kwargs: Any) -> AIMessage:
+async def by_ainvoke_streaming(model: Any, text: Any = "Hi", /, **kwargs: Any) -> AIMessage:
     return await by_ainvoke(model, text, stream=True, **kwargs)
 
 
-async def by_batch(model: Any, text: str = "Hi", /, **kwargs: Any) -> AIMessage:
+async def by_batch(model: Any, text: Any = "Hi", /, **kwargs: Any) -> AIMessage:
     messages: list[AIMessage] = model.batch([text], **kwargs)
     return messages[0]
 
 
-async def by_abatch(model: Any, text: str = "Hi", /, **kwargs: Any) -> AIMessage:
+async def by_abatch(model: Any, text: Any = "Hi", /, **kwargs: Any) -> AIMessage:
     messages: list[AIMessage] = await model.abatch([text], **kwargs)
     return messages[0]
 
 
-async def by_events(model: Any, text: str = "Hi", /, **kwargs: Any) -> AIMessage:
+async def by_events(model: Any, text: Any = "Hi", /, **kwargs: Any) -> AIMessage:
     message: AIMessage = model.stream_events(text, version="v3", **kwargs).output
     return message
 
 
-async def by_aevents(model: Any, text: str = "Hi", /, **kwargs: Any) -> AIMessage:
+async def by_aevents(model: Any, text: Any = "Hi", /, **kwargs: Any) -> AIMessage:
     message: AIMessage = await (await model.astream_events(text, version="v3", **kwargs))
     return message
 
@@ -383,13 +386,87 @@ async def test_a_trace_holds_the_model_the_settings_and_the_reply(model: ChatAI3
         model.invoke("Hi", temperature=0, stop=["END"])
     [run] = runs.traced_runs
     assert run.extra is not None
-    assert run.extra["metadata"]["ls_provider"] == "ai365vip"
+    assert run.extra["metadata"]["ls_provider"] == METADATA["model_provider"]
     assert run.extra["metadata"]["ls_temperature"] == 0
     assert run.extra["metadata"]["ls_stop"] == ["END"]
     assert run.extra["invocation_params"]["model"] == "gpt-4o"
     assert run.outputs is not None
     [[generation]] = run.outputs["generations"]
     assert generation["text"] == "Hello there!"
+
+
+def broken_off(_: dict[str, Any]) -> Iterator[str]:
+    """A reply whose connection is lost after its first piece."""
+    yield "Hello"
+    raise ConnectionResetError
+
+
+@pytest.mark.parametrize(
+    "call",
+    [by_stream, by_astream, by_events, by_aevents],
+    ids=["stream", "astream", "stream_events-v3", "astream_events-v3"],
+)
+async def test_a_callback_is_told_the_error_with_what_was_streamed_before(
+    endpoint: Endpoint, model: ChatAI365VIP, call: Way
+) -> None:
+    endpoint.pieces = broken_off
+    recorder = Recorder()
+    with pytest.raises(AI365VIPConnectionError) as raised:
+        await call(model, config={"callbacks": [recorder]})
+    assert raised.value.partial_text == "Hello"
+    for _ in range(100):  # a v3 stream fails first and tells its callbacks then
+        await asyncio.sleep(0)
+    assert recorder.errors == [raised.value]
+    assert recorder.tokens == ["Hello"]
+    assert (recorder.starts, recorder.ends, endpoint.requests) == (1, [], 1)
+
+
+# -- messages ----------------------------------------------------------------------------------
+
+
+@every_way
+async def test_messages_reach_the_wire_as_a_prompt_and_turns(
+    endpoint: Endpoint, model: ChatAI365VIP, call: Way
+) -> None:
+    conversation: Any = [
+        SystemMessage("One."),
+        HumanMessage("a"),
+        HumanMessage([{"type": "text", "text": "b"}]),
+        AIMessage("c"),
+        SystemMessage("Two."),
+        HumanMessage("d"),
+    ]
+    await call(model, conversation)
+    [body] = endpoint.bodies
+    assert body["prompt"] == "One.\n\nTwo."
+    assert body["messages"] == [
+        {"role": "user", "content": "a"},
+        {"role": "user", "content": "b"},
+        {"role": "assistant", "content": "c"},
+        {"role": "user", "content": "d"},
+    ]
+
+
+@every_way
+async def test_without_a_system_message_the_models_own_prompt_is_sent(
+    endpoint: Endpoint, call: Way
+) -> None:
+    await call(ChatAI365VIP(base_url=endpoint.base_url))
+    await call(ChatAI365VIP(base_url=endpoint.base_url, system_prompt="Be brief."))
+    assert [body["prompt"] for body in endpoint.bodies] == [
+        "You are a helpful assistant.",
+        "Be brief.",
+    ]
+
+
+@every_way
+async def test_an_image_is_refused_before_anything_is_sent(
+    endpoint: Endpoint, model: ChatAI365VIP, call: Way
+) -> None:
+    image: Any = [HumanMessage([{"type": "image_url", "image_url": {"url": "http://i.test/"}}])]
+    with pytest.raises(AI365VIPUnsupportedContentError, match='block of type "image'):
+        await call(model, image)
+    assert endpoint.connections == 0
 
 
 # -- stop and max_tokens -----------------------------------------------------------------------
@@ -690,12 +767,30 @@ async def test_a_cache_answers_the_second_time_until_a_field_changes(
     assert endpoint.requests == 5
 
 
+class Answer(BaseModel):
+    number: int
+
+
+@pytest.mark.parametrize("method", ["function_calling", "json_schema", "json_mode"])
+async def test_a_cache_answers_for_objects_too(endpoint: Endpoint, method: Any) -> None:
+    called = '<tool_call>{"name": "Answer", "arguments": {"number": 7}}</tool_call>'
+    endpoint.pieces = [called if method == "function_calling" else '{"number": 7}']
+    cache = InMemoryCache()
+    for _ in range(2):  # a model made anew has the same key
+        model = ChatAI365VIP(base_url=endpoint.base_url, cache=cache)
+        chain = model.with_structured_output(Answer, method=method)
+        assert chain.invoke("Hi") == await chain.ainvoke("Hi") == Answer(number=7)
+    assert endpoint.requests == 1
+    assert (await model.ainvoke("Hi")).text == endpoint.pieces[0]
+    assert endpoint.requests == 2
+
+
 async def test_streams_do_not_use_the_cache(endpoint: Endpoint) -> None:
     model = ChatAI365VIP(base_url=endpoint.base_url, cache=InMemoryCache())
-    for call in (by_stream, by_astream, by_invoke_streaming):
+    for call in (by_stream, by_astream, by_events, by_aevents):
         await call(model)
         await call(model)
-    assert endpoint.requests >= 4
+    assert endpoint.requests == 8
 
 
 async def test_a_chain_streams_as_the_model_does(paced: Endpoint) -> None:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from blockbuster import BlockBuster, BlockingError, blockbuster_ctx
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from langchain_ai365vip import AI365VIP, AvailableModel, _pool, _tokens
 from langchain_ai365vip._protocol import chat_payload
@@ -274,6 +280,22 @@ async def test_one_leading_byte_order_mark_is_dropped(
     assert await answer(endpoint) == text
 
 
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(text=st.text(st.characters(codec="utf-8"), min_size=1), data=st.data())
+async def test_any_text_cut_anywhere_is_read_unchanged(
+    endpoint: Endpoint, text: str, data: st.DataObject
+) -> None:
+    encoded = text.encode()
+    places = data.draw(st.sets(st.integers(0, len(encoded))))
+    edges = sorted({0, *places, len(encoded)})
+    endpoint.pieces = [encoded[a:b] for a, b in pairwise(edges)]
+    expected = text.removeprefix("\ufeff")
+    if expected:
+        assert await answer(endpoint) == expected
+
+
 # -- what gpt4free itself passes ---------------------------------------------------------------
 
 
@@ -422,3 +444,52 @@ async def test_nothing_blocks_the_loop(endpoint: Endpoint, nothing_may_block: Bl
     client = AI365VIP(base_url=endpoint.base_url)
     assert len(await client.list_models()) == 1
     await client.aclose()
+
+
+# The first calls of a process are those that load things: authorities, a vocabulary.
+FIRST_CALLS = """
+import asyncio, sys
+from blockbuster import BlockBuster
+from langchain_ai365vip import ChatAI365VIP
+from langchain_ai365vip.errors import AI365VIPContextOverflowError
+
+model = ChatAI365VIP(
+    model="gpt-4o",
+    base_url=sys.argv[1],
+    ca_bundle=sys.argv[2],
+    stop=["END"],
+    max_tokens=50,
+    token_limit=1024,
+    estimate_usage=True,
+)
+
+
+async def main():
+    blocking = BlockBuster()
+    blocking.activate()
+    assert (await model.ainvoke("Hi")).text == "Hello there!"
+    assert "".join([chunk.text async for chunk in model.astream("Hi")]) == "Hello there!"
+    try:
+        await model.ainvoke("word " * 600)
+    except AI365VIPContextOverflowError:
+        print("refused")
+    assert len(await model.alist_models()) == 1
+    await model.aclose()
+    blocking.deactivate()
+
+
+asyncio.run(main())
+"""
+
+
+def test_the_first_calls_of_a_process_do_not_block_the_loop(
+    endpoint: Endpoint, tmp_path: Path
+) -> None:
+    bundle = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(str(bundle))
+    command = [sys.executable, "-X", "dev", "-W", "error", "-c", FIRST_CALLS]
+    done = subprocess.run(
+        [*command, endpoint.base_url, str(bundle)], capture_output=True, timeout=120
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"refused\n", b"")
+    assert endpoint.requests == 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from langchain_core.load import dumpd, dumps, load
 from langchain_core.runnables import ConfigurableField
 from langchain_core.runnables.configurable import RunnableConfigurableFields
-from pydantic import SecretStr, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 
 from langchain_ai365vip import ChatAI365VIP, Timeout, __version__
 
@@ -267,6 +268,23 @@ def test_the_version_is_stamped_beside_cores() -> None:
     assert "langchain-core" in metadata["lc_versions"]
 
 
+def test_a_model_of_the_table_has_a_profile_and_others_have_none_of_its_numbers() -> None:
+    profile = ChatAI365VIP(model="gpt-4o").profile
+    assert profile is not None
+    # The server keeps 1,000 tokens of the context window for the reply.
+    assert profile["max_input_tokens"] == 127_000
+    assert profile["tool_calling"] is True
+    assert profile["image_inputs"] is False
+    assert "max_input_tokens" not in (ChatAI365VIP(model="llama-3").profile or {})
+
+
+def test_core_reads_its_output_version_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LC_OUTPUT_VERSION", "v1")
+    assert ChatAI365VIP().output_version == "v1"
+
+
 def test_the_type_and_the_path_are_public_names() -> None:
     assert ChatAI365VIP()._llm_type == "ai365vip-chat"
     assert ChatAI365VIP.is_lc_serializable()
@@ -295,6 +313,8 @@ SETTINGS: dict[str, Any] = {
     "special_tokens": "send",
     "ca_bundle": "/etc/ca.pem",
     "output_version": "v1",
+    "reasoning": True,
+    "estimate_usage": True,
 }
 
 
@@ -345,6 +365,8 @@ CHANGES: list[tuple[str, Any]] = [
     ("extra_body", {"top_p": 0}),
     ("special_tokens", "send"),
     ("output_version", "v1"),
+    ("reasoning", True),
+    ("estimate_usage", True),
 ]
 NO_CHANGES: list[tuple[str, Any]] = [
     ("api_key", SecretStr(SENTINEL)),
@@ -385,6 +407,28 @@ def test_the_cache_key_follows_a_list_or_dict_that_is_changed_in_place() -> None
     model.extra_body["top_p"] = 1
     seen.add(model._get_llm_string())
     assert len(seen) == 3
+
+
+class Answer(BaseModel):
+    text: str
+
+
+def test_the_cache_key_follows_tools_and_schemas_and_is_the_same_in_every_process() -> None:
+    bindings: list[Any] = [
+        ChatAI365VIP().bind_tools([Answer]),
+        ChatAI365VIP().bind_tools([Answer], tool_choice="any"),
+        ChatAI365VIP().with_structured_output(Answer),
+        ChatAI365VIP().with_structured_output(Answer, method="json_schema"),
+        ChatAI365VIP().with_structured_output(method="json_mode"),
+    ]
+    keys = set()
+    for binding in bindings:
+        bound = getattr(binding, "first", binding)
+        settings = {k: v for k, v in bound.kwargs.items() if not k.startswith("ls_")}
+        keys.add(bound.bound._get_llm_string(**settings))
+    assert len(keys) == len(bindings)
+    # No address of an object, which another process would not have.
+    assert not any(re.search(r"\bat 0x[0-9a-f]+", key) for key in keys)
 
 
 @pytest.mark.parametrize(("name", "value"), NO_CHANGES, ids=[name for name, _ in NO_CHANGES])
