@@ -487,7 +487,7 @@ def test_the_first_calls_of_a_process_do_not_block_the_loop(
 ) -> None:
     bundle = tmp_path / "ca.pem"
     trustme.CA().cert_pem.write_to_path(str(bundle))
-    command = [sys.executable, "-X", "dev", "-W", "error", "-c", FIRST_CALLS]
+    command = [sys.executable, "-W", "error", "-c", FIRST_CALLS]
     done = subprocess.run(
         [*command, endpoint.base_url, str(bundle)], capture_output=True, timeout=120
     )
