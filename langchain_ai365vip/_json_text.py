@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+import re
+from typing import Any, NamedTuple
 
 import json_repair
 
@@ -15,7 +16,19 @@ seconds at this size. Correct JSON has no limit, it is read at the speed of C.
 """
 
 
-def read_json(text: str) -> Any:
+_ESCAPE = re.compile(r"\\(?:u[0-9a-f]{4}|.)", re.DOTALL)
+_STRUCTURE = re.compile(r"""[\s{}\[\]"',:\\]""")
+_NONE = re.compile(r"\bnone\b")
+
+
+class Json(NamedTuple):
+    """A JSON value, and whether its text had to be repaired: then some of it is a guess."""
+
+    value: Any
+    repaired: bool
+
+
+def read_json(text: str, escaped: str = "") -> Json:
     """Reads a JSON text; raw line breaks in strings are accepted.
 
     langchain-core's `parse_partial_json` is not among the steps: it tries again
@@ -24,19 +37,22 @@ def read_json(text: str) -> Any:
 
     Args:
         text: The JSON text, white space around it allowed.
-
-    Returns:
-        The value.
+        escaped: The same with what seem to be unescaped quotation marks escaped, if any.
 
     Raises:
-        ValueError: The text is not JSON and could not be repaired; says why.
+        ValueError: The text is not JSON and could not be repaired without losing some of
+            it; says why.
     """
     try:
-        return json.loads(text, strict=False)
+        return Json(json.loads(text, strict=False), repaired=False)
     except RecursionError:
         raise ValueError("The JSON is nested too deeply to be read.") from None
     except ValueError as error:
-        return _repair(text, error)
+        fault = error
+    try:
+        return Json(json.loads(escaped, strict=False), repaired=True)
+    except (ValueError, RecursionError):
+        return Json(_repair(text, fault), repaired=True)
 
 
 def _repair(text: str, fault: ValueError) -> Any:
@@ -47,8 +63,23 @@ def _repair(text: str, fault: ValueError) -> Any:
         ) from None
     try:
         value = json_repair.loads(text, skip_json_loads=True)
+        kept = isinstance(value, dict | list) and _keeps_the_words(text, value)
     except Exception as error:  # a heuristic library on arbitrary text: any failure is "no"
         raise ValueError(f"The JSON is broken: {fault} ({error})") from None
-    if not isinstance(value, dict | list):
+    if not kept:
         raise ValueError(f"The JSON is broken: {fault}")
     return value
+
+
+def _keeps_the_words(text: str, value: Any) -> bool:
+    """Whether all of a text but JSON's own punctuation is in the value it was repaired to.
+
+    json_repair drops what it cannot place: `{"a": "the "big}" one"}` becomes `the `, and a
+    call must not be made with half an argument.
+    """
+    left = iter(_words(json.dumps(value, ensure_ascii=False)))
+    return all(char in left for char in _words(text))
+
+
+def _words(text: str) -> str:
+    return _STRUCTURE.sub("", _NONE.sub("null", _ESCAPE.sub("", text.lower())))

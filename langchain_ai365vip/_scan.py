@@ -7,7 +7,9 @@ there, and a piece may end anywhere.
 
 from __future__ import annotations
 
+import itertools
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Generator
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias, TypeVar
@@ -100,6 +102,7 @@ class Candidate:
     starts: list[int] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
     closers: list[str] = field(default_factory=list)
+    inner_quotes: list[int] = field(default_factory=list)  # places of unescaped ones
     last: str = ""  # the last character that is not white space
     clean: bool = True  # nothing but separators between the values
     in_string: bool = False
@@ -142,6 +145,20 @@ class Candidate:
         """Inside a string: whether it looks as if the call ended and the string did not."""
         return self.last in ("}", "]", '"', "'") and not self.opened_in_string
 
+    def escaped(self, body: str, start: int, end: int) -> str:
+        """A part of the body with the quotation marks inside strings escaped.
+
+        Empty when there are none, and when two have only white space between them: a comma
+        is missing there, not a backslash.
+        """
+        quotes = self.inner_quotes  # in order: one look for each value stays linear
+        places = quotes[bisect_left(quotes, start) : bisect_left(quotes, end)]
+        bounds = [start, *places, end]
+        parts = [body[left:right] for left, right in itertools.pairwise(bounds)]
+        if not places or any(part.strip() == '"' for part in parts[1:-1]):
+            return ""
+        return "\\".join(parts)
+
     def json(self) -> str:
         """The text from the first value to the last."""
         return "".join(self.parts)[self.starts[0] : self.ends[-1] if self.ends else None]
@@ -158,11 +175,13 @@ class Value:
     Attributes:
         text: The value's own text.
         raw: The same with the separators before it; the last one's goes to the end.
+        escaped: The text with the quotation marks inside strings escaped, if there are any.
         cut_off: The text ended inside it.
     """
 
     text: str
     raw: str
+    escaped: str = ""
     cut_off: bool = False
 
 
@@ -179,12 +198,14 @@ def split(candidate: Candidate, *, ended: bool) -> list[Value]:
     body = "".join(candidate.parts)
     open_end = candidate.cut_off
     if not candidate.clean:
-        return [Value(body, body, open_end and ended)]
+        escaped = candidate.escaped(body, 0, len(body))
+        return [Value(body, body, escaped, open_end and ended)]
     ends = [*candidate.ends, len(body)] if open_end else candidate.ends
     spans = zip(candidate.starts, ends, strict=True)
     cuts = [0, *ends[:-1], len(body)]
     values = [
-        Value(body[start:end], body[cuts[i] : cuts[i + 1]]) for i, (start, end) in enumerate(spans)
+        Value(body[start:end], body[cuts[i] : cuts[i + 1]], candidate.escaped(body, start, end))
+        for i, (start, end) in enumerate(spans)
     ]
     if open_end and ended:
         values[-1] = replace(values[-1], cut_off=True)
@@ -227,7 +248,8 @@ class JsonReader:
             word = yield from self.value(candidate)
             if word or candidate.cut_off:
                 return word
-            yield from source.run(_BETWEEN, candidate.add)
+            between = yield from source.collect(_BETWEEN)
+            candidate.add(between)
             char = yield from source.peek()
             if char == "<":
                 return (yield from source.literal(self._tags.prefixes))
@@ -235,8 +257,12 @@ class JsonReader:
                 candidate.clean = False
                 if word := (yield from self._quoted(candidate)):
                     return word
-            elif not char or char not in "{[":
+            elif not char or (char not in "{[" and "\n" in between):
                 return ""
+            elif char not in "{[":
+                # Not prose, which would begin a line: a string whose quotation marks are
+                # broken may have closed the brackets too early.
+                candidate.clean = False
 
     def value(self, candidate: Candidate) -> Pull[str]:
         """Reads to the end of one JSON value.
@@ -292,16 +318,22 @@ class JsonReader:
             if char == "\\":
                 yield from self._escape(candidate)
             elif char == quote:
-                candidate.add(source.take())
-                yield from source.run(SPACE, candidate.add)
-                after = yield from source.peek()
-                if not after or after in ",:}]":
-                    candidate.in_string = False
+                if (yield from self._closes_string(candidate)):
                     return ""
             elif candidate.bare:
                 candidate.add(source.take())
             elif word := (yield from self._tag_in_string(candidate)):
                 return word
+
+    def _closes_string(self, candidate: Candidate) -> Pull[bool]:
+        place, quote = candidate.length, self._source.take()
+        candidate.add(quote)
+        yield from self._source.run(SPACE, candidate.add)
+        after = yield from self._source.peek()
+        candidate.in_string = bool(after) and after not in ",:}]"
+        if candidate.in_string and quote == '"':
+            candidate.inner_quotes.append(place)
+        return not candidate.in_string
 
     def _escape(self, candidate: Candidate) -> Pull[None]:
         candidate.add(self._source.take())

@@ -18,9 +18,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic.v1 import BaseModel as BaseModelV1
 from pydantic.v1 import ValidationError as ValidationErrorV1
 
-from ._json_schema import coerce, schema_errors
+from ._json_schema import coerce, fields, schema_errors
 from ._json_text import read_json
-from ._scan import ObjectFinder, Source
+from ._scan import ObjectFinder, Source, split
+from ._scan import Value as ScannedValue
 from ._tool_calls import ARGUMENT_KEYS
 
 _MAX_PROBLEMS = 5
@@ -151,10 +152,10 @@ class Schema:
             text: The whole reply.
         """
         found = Found(text, "The reply holds no JSON object.")
-        for candidate, cut_off in _objects(text, self._opening):
-            if cut_off:
-                return Found(candidate, "The JSON ends before it is complete.", cut_off=True)
-            found = self._read_object(candidate)
+        for value in _objects(text, self._opening):
+            if value.cut_off:
+                return Found(value.text, "The JSON ends before it is complete.", cut_off=True)
+            found = self._read_object(value)
             if found.problem is None:
                 break
         return found
@@ -165,19 +166,23 @@ class Schema:
         is_list = self.json_schema is not None and self.json_schema.get("type") == "array"
         return "[" if is_list else "{"
 
-    def _read_object(self, text: str) -> Found:
+    def _read_object(self, found: ScannedValue) -> Found:
         try:
-            exact = json.loads(text)
+            exact = json.loads(found.text)
         except (ValueError, RecursionError):
-            return self._read_broken(text)
-        return self._fitted(exact, text)
+            return self._read_broken(found)
+        return self._fitted(exact, found.text)
 
-    def _read_broken(self, text: str) -> Found:
+    def _read_broken(self, found: ScannedValue) -> Found:
         try:
-            value = read_json(text)
+            value, _ = read_json(found.text, found.escaped)
         except ValueError as error:
-            return Found(text, str(error))
-        return self._fitted(value, text, rewrite=True)
+            return Found(found.text, str(error))
+        known = fields(self.json_schema)
+        if known and isinstance(value, dict) and not value.keys() <= known.keys():
+            # Where the quotation marks are broken, a foreign key is likely part of a text.
+            return Found(found.text, "The JSON is broken.")
+        return self._fitted(value, found.text, rewrite=True)
 
     def _fitted(self, value: Any, text: str, *, rewrite: bool = False) -> Found:
         """Takes the first reading of the value that fits."""
@@ -241,15 +246,15 @@ def _as_model(model: type[BaseModel] | type[BaseModelV1], value: Any) -> tuple[A
         return None, "; ".join(faults)
 
 
-def _objects(text: str, opening: str) -> Iterator[tuple[str, bool]]:
-    """The JSON objects in a text, one after the other, and whether it ends inside."""
+def _objects(text: str, opening: str) -> Iterator[ScannedValue]:
+    """The JSON objects in a text, one after the other."""
     source = Source()
     source.piece, source.ended = text, True
     finder = ObjectFinder(source, opening)
     for _ in finder.run():
         raise AssertionError("A text that is all there is not waited for.")
     for candidate in finder.found:
-        yield "".join(candidate.parts), candidate.cut_off
+        yield from split(candidate, ended=True)
 
 
 class ObjectText:

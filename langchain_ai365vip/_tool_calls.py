@@ -32,6 +32,7 @@ WRAPPER_KEYS = ("function", "function_call", "tool_call", "tool_calls", "functio
 META_KEYS = ("id", "type", "index", "call_id", "tool_call_id")
 """Keys that stand beside a call and say nothing that is needed."""
 
+BROKEN = "The JSON of this call is broken."
 CUT_OFF = "The reply ended inside this call."
 
 Tools = Mapping[str, Mapping[str, Any]]
@@ -47,18 +48,20 @@ class Reading:
     error: str | None = None
 
 
-def read_text(text: str, tools: Tools) -> list[Reading]:
+def read_text(text: str, tools: Tools, escaped: str = "") -> list[Reading]:
     """Reads the calls in a JSON text that is known to be meant as one.
 
     Args:
         text: What stood inside a call's tags.
         tools: The JSON schema of the arguments by bound name.
+        escaped: See `read_json`.
 
     Returns:
         At least one reading; what cannot be executed has its `error` set.
     """
     try:
-        return read_calls(read_json(text), tools)
+        value, repaired = read_json(text, escaped)
+        return read_calls(value, tools, strict=repaired)
     except ValueError as error:
         return [unreadable(text, tools, str(error))]
     except RecursionError:
@@ -99,17 +102,22 @@ def unreadable(text: str, tools: Tools, why: str) -> Reading:
     return Reading(name_hint(text, tools), {}, text, why)
 
 
-def read_calls(value: Any, tools: Tools) -> list[Reading]:
+def read_calls(value: Any, tools: Tools, *, strict: bool = False) -> list[Reading]:
     """Reads the calls in a value that is known to be meant as one.
 
     Args:
         value: What stood inside a call's tags.
         tools: The JSON schema of the arguments by bound name.
+        strict: Whether a foreign key is an error. In a value that was repaired it is
+            likely to be a part of an argument.
 
     Returns:
         At least one reading; what cannot be executed has its `error` set.
     """
-    return [_read(item, tools) for item in _unwrap(value)] or [
+    calls = list(_unwrap(value, strict=strict))
+    if strict and None in calls:
+        return [_failed(None, value, BROKEN)]
+    return [_read(call, tools, strict) for call in calls] or [
         _failed(None, value, "There is no call in it.", tools)
     ]
 
@@ -184,7 +192,7 @@ def _is_strict_call(value: Any, tools: Tools) -> bool:
     return value.keys() <= known and isinstance(value[argument_key], dict | str | None)
 
 
-def _read(value: Any, tools: Tools) -> Reading:
+def _read(value: Any, tools: Tools, strict: bool) -> Reading:
     if not isinstance(value, dict):
         return _failed(None, value, "A call is a JSON object.", tools)
     name_key = _name_key(value)
@@ -195,6 +203,8 @@ def _read(value: Any, tools: Tools) -> Reading:
     given = _given_arguments(value, name_key, schema)
     if schema is None:
         return _failed(name, given, f"There is no tool named {name!r}.", tools)
+    if strict and not _is_plain(value, name_key, schema):
+        return _failed(name, value, BROKEN)
     arguments = _as_object(given, schema)
     if not isinstance(arguments, dict):
         return _failed(name, given, "The arguments are not a JSON object.")
@@ -203,6 +213,12 @@ def _read(value: Any, tools: Tools) -> Reading:
     if errors:
         return _failed(name, arguments, f"The arguments are not valid: {'; '.join(errors)}.")
     return Reading(name, arguments, json.dumps(arguments, ensure_ascii=False))
+
+
+def _is_plain(value: dict[str, Any], name_key: str, schema: Mapping[str, Any]) -> bool:
+    key = _argument_key(value)
+    known = fields(schema).keys() if key is None else {key}
+    return value.keys() <= {name_key, *known, *META_KEYS}
 
 
 def _given_arguments(value: dict[str, Any], name_key: str, schema: Mapping[str, Any] | None) -> Any:
@@ -220,7 +236,7 @@ def _as_object(given: Any, schema: Mapping[str, Any]) -> Any:
         return {}
     if isinstance(given, str) and given.lstrip().startswith("{"):
         try:
-            parsed = read_json(given)
+            parsed = read_json(given).value
         except ValueError:
             return given
         if isinstance(parsed, dict):

@@ -505,11 +505,15 @@ class ToolCallParser:
             if self.done:
                 self._say(MORE_CALLS, raw)
                 continue
-            read = read_cut_off if value.cut_off else read_text
-            for reading in read(value.text, self._tools):
+            for reading in self._readings(value):
                 if not self.done:
                     self._emit(reading, raw)
                     raw = ""
+
+    def _readings(self, value: Value) -> list[Reading]:
+        if value.cut_off:
+            return read_cut_off(value.text, self._tools)
+        return read_text(value.text, self._tools, value.escaped)
 
     # --- a reply that is nothing but calls, without tags ----------------------
 
@@ -645,7 +649,7 @@ class _BareReply:
             if value.cut_off:
                 return name_hint(value.text, self._tools) is not None
             try:
-                parsed = read_json(value.text)
+                parsed, _ = read_json(value.text, value.escaped)
             except ValueError:
                 return name_hint(value.text, self._tools) is not None
             if not is_call_shaped(parsed, self._tools):

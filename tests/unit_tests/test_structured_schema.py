@@ -88,6 +88,59 @@ schemas = st.builds(
 )
 
 
+# Every keyword against every value, so that each boundary is met for certain.
+EDGES: list[Json] = [
+    *(None, True, False, 0, 1, 2, 3, -1, 0.0, 1.0, 0.5, 1.5, 2.0, 3.5, 1e300),
+    *("", "x", "xy", "xyz", "éé", "3", "null"),
+    *([], [1], [1, 2], [1, 2, 3], [1, 1], [1, True], [1, 1.0], [0, False], ["x"], ["x", 1]),
+    *([[1], [1]], [{}, {}], [{"a": 1}, {"a": 1.0}], [{"a": 1}, {"a": True}]),
+    *({}, {"a": 1}, {"a": True}, {"a": "x"}, {"b": 1}, {"a": 1, "b": 2}, {"a": 1, "b": 2, "c": 3}),
+]
+KEYWORDS: list[Json] = [
+    *(True, False, {}),
+    *({"type": name} for name in TYPES),
+    {"type": ["integer", "null"]},
+    *(
+        {"const": value}
+        for value in (1, True, 0, False, 1.0, "x", None, [1], {"a": 1}, {"a": True})
+    ),
+    *({"enum": value} for value in ([1], [True], [0, "x"], [[1, True]], [{"a": 1.0}])),
+    *({"minimum": 1}, {"maximum": 2}, {"exclusiveMinimum": 1}, {"exclusiveMaximum": 2}),
+    *({"minimum": 1.5}, {"maximum": -1}, {"multipleOf": 2}, {"multipleOf": 0.5}),
+    *({"minLength": 2}, {"maxLength": 2}, {"pattern": "^x"}, {"pattern": "y"}),
+    *({"minItems": 2}, {"maxItems": 2}, {"uniqueItems": True}, {"uniqueItems": False}),
+    *({"items": {"type": "integer"}}, {"items": False}, {"prefixItems": [{"const": 1}]}),
+    {"prefixItems": [{"const": 1}], "items": {"const": 2}},
+    *({"contains": {"const": 1}}, {"contains": {"const": 1}, "minContains": 2}),
+    *({"contains": {"const": 1}, "maxContains": 1}, {"contains": {"const": 9}, "minContains": 0}),
+    *({"minProperties": 2}, {"maxProperties": 1}, {"required": ["a"]}, {"required": ["a", "c"]}),
+    {"properties": {"a": {"type": "integer"}}},
+    {"properties": {"a": True}, "additionalProperties": False},
+    {"properties": {"a": False}, "additionalProperties": {"minimum": 3}},
+    {"patternProperties": {"^[ab]": {"type": "integer"}}, "additionalProperties": False},
+    *({"propertyNames": {"const": "a"}}, {"dependentRequired": {"a": ["b"]}}),
+    {"dependentSchemas": {"a": {"minProperties": 2}}},
+    *({"not": {"type": "integer"}}, {"not": {}}),
+    *({"allOf": [{"minimum": 1}, {"maximum": 2}]}, {"anyOf": [{"const": 1}, {"type": "string"}]}),
+    {"oneOf": [{"type": "integer"}, {"minimum": 1}]},
+    {"oneOf": [{"minimum": 1}, {"maximum": 2}, {"const": 1.5}]},
+    {"if": {"type": "integer"}, "then": {"minimum": 1}, "else": {"type": "string"}},
+    *({"if": {"const": 1}, "then": False}, {"if": {"const": 1}, "else": False}),
+    {"$ref": "#/$defs/a", "$defs": {"a": {"minimum": 1}}, "maximum": 2},
+    {"$ref": "#/$defs/a", "$defs": {"a": {"type": ["integer", "string"]}}, "type": "integer"},
+    {"$ref": "#/$defs/a", "$defs": {"a": {"required": ["a"]}}, "required": ["b"]},
+    {"properties": {"a": {"$ref": "#/$defs/x~1y~0z"}}, "$defs": {"x/y~z": {"const": 1}}},
+    {"anyOf": [{"$ref": "#/anyOf/1"}, {"const": 1}]},
+]
+
+
+@pytest.mark.parametrize("schema", KEYWORDS, ids=json.dumps)
+def test_every_keyword_means_what_jsonschema_says(schema: Json) -> None:
+    validator = Draft202012Validator(schema)
+    ours = {i: schema_errors(value, schema) == [] for i, value in enumerate(EDGES)}
+    assert ours == {i: validator.is_valid(value) for i, value in enumerate(EDGES)}
+
+
 def agrees(schema: Json, value: Json) -> None:
     assert (schema_errors(value, schema) == []) is Draft202012Validator(schema).is_valid(value)
 

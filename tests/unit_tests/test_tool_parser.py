@@ -184,9 +184,9 @@ REPLIES: dict[str, tuple[str, list[Seen]]] = {
         [paris(f"<tool_call>{PARIS}\n"), text("Let us wait.")],
     ),
     "a closing tag that comes late": (
-        f"<tool_call>{PARIS} // look </tool_call> done",
+        f"<tool_call>{PARIS}\n// look </tool_call> done",
         [
-            paris(f"<tool_call>{PARIS} "),
+            paris(f"<tool_call>{PARIS}\n"),
             text("// look "),
             ("discard", "</tool_call>", CLOSING_TAG),
             text(" done"),
@@ -313,6 +313,17 @@ REPLIES: dict[str, tuple[str, list[Seen]]] = {
                 "weather",
                 {"city": 'the "big" one'},
                 tag('{"name": "weather", "arguments": {"city": "the "big" one"}}'),
+            )
+        ],
+    ),
+    "unescaped quotation marks around brackets": (
+        tag('{"name": "weather", "arguments": {"city": "the "big}}" one"}}'),
+        [
+            (
+                "call",
+                "weather",
+                {"city": 'the "big}}" one'},
+                tag('{"name": "weather", "arguments": {"city": "the "big}}" one"}}'),
             )
         ],
     ),
@@ -457,6 +468,17 @@ REPLIES: dict[str, tuple[str, list[Seen]]] = {
                 "weather",
                 'The arguments are not valid: days: "soon" is not of type integer.',
                 tag('{"name": "weather", "arguments": {"city": "Paris", "days": "soon"}}'),
+            )
+        ],
+    ),
+    "a remark behind the brackets": (
+        tag(f"{PARIS} // look"),
+        [
+            (
+                "invalid",
+                "weather",
+                "The JSON is broken: Extra data: line 1 column 53 (char 52)",
+                tag(f"{PARIS} // look"),
             )
         ],
     ),
