@@ -55,6 +55,15 @@ def read_json(text: str, escaped: str = "") -> Json:
         return Json(_repair(text, fault), repaired=True)
 
 
+def is_json(text: str) -> bool:
+    """Whether a text can be read as it is."""
+    try:
+        json.loads(text, strict=False)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
 def _repair(text: str, fault: ValueError) -> Any:
     if len(text) > REPAIR_LIMIT:
         raise ValueError(

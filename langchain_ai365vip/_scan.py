@@ -22,6 +22,7 @@ SPACE = re.compile(r"\s*")
 
 _PLAIN_JSON = re.compile(r"""[^"'{}\[\]<]*""")
 _STRING = {'"': re.compile(r'[^"\\<]*'), "'": re.compile(r"[^'\\<]*")}
+_BEFORE_PROSE = re.compile(r"[\s`]*\n[\s`]*")
 _BETWEEN = re.compile(r"[\s,;:`)}\]]*")
 
 
@@ -257,7 +258,7 @@ class JsonReader:
                 candidate.clean = False
                 if word := (yield from self._quoted(candidate)):
                     return word
-            elif not char or (char not in "{[" and "\n" in between):
+            elif not char or (char not in "{[" and _BEFORE_PROSE.fullmatch(between)):
                 return ""
             elif char not in "{[":
                 # Not prose, which would begin a line: a string whose quotation marks are

@@ -108,18 +108,17 @@ def read_calls(value: Any, tools: Tools, *, strict: bool = False) -> list[Readin
     Args:
         value: What stood inside a call's tags.
         tools: The JSON schema of the arguments by bound name.
-        strict: Whether a foreign key is an error. In a value that was repaired it is
-            likely to be a part of an argument.
+        strict: Whether one call that cannot be carried out, or a foreign key, spoils all.
+            In a value that was repaired it is likely to be a part of an argument.
 
     Returns:
         At least one reading; what cannot be executed has its `error` set.
     """
-    calls = list(_unwrap(value, strict=strict))
-    if strict and None in calls:
-        return [_failed(None, value, BROKEN)]
-    return [_read(call, tools, strict) for call in calls] or [
-        _failed(None, value, "There is no call in it.", tools)
-    ]
+    calls = [_read(call, tools, strict) for call in _unwrap(value, strict=strict)]
+    if strict and any(call.error for call in calls):
+        # What cannot be read may be the rest of an argument of a call that can.
+        return [_failed(calls[0].name, value, next(filter(None, (c.error for c in calls))))]
+    return calls or [_failed(None, value, "There is no call in it.", tools)]
 
 
 def is_call_shaped(value: Any, tools: Tools) -> bool:

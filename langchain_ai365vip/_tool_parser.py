@@ -7,7 +7,9 @@ events do not depend on how the reply was cut into pieces.
 What is a call:
 
 - `<tool_call>JSON</tool_call>` (also `tool_calls`, `function_call`), anywhere in prose, with
-  one or several JSON values in it, fenced or not; the last one may stay unclosed.
+  one or several JSON values in it, fenced or not; the last one may stay unclosed. Text on a
+  line of its own behind complete JSON is prose; on the same line it may be the rest of a
+  string with broken quotation marks, and then spoils the call.
 - A reply that consists of call-shaped JSON and nothing else, bare or in a code fence,
   naming bound tools only.
 
@@ -29,7 +31,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from ._json_text import read_json
+from ._json_text import is_json, read_json
 from ._scan import SPACE, Candidate, JsonReader, Pull, Source, Tags, Value, prefixes, split
 from ._tool_calls import (
     ARGUMENT_KEYS,
@@ -486,7 +488,7 @@ class ToolCallParser:
         end = yield from self._json.values(candidate)
         closer = end if end in _CLOSERS else ""
         self._dangling = not closer
-        values = split(candidate, ended=not end)
+        values = _tagged_values(candidate, ended=not end)
         if self._echoes.hold(head + "".join(candidate.parts), among=_OPENERS):
             self._text(head + "".join(candidate.parts) + closer)
         else:
@@ -536,6 +538,19 @@ class ToolCallParser:
             yield from self._fence("`", reply.fence, in_info=reply.in_info)
         elif reply.fence:
             yield from self._span(reply.fence)
+
+
+def _tagged_values(candidate: Candidate, *, ended: bool) -> list[Value]:
+    """The values in a tag: each for itself, or as one where not all are correct.
+
+    A string with broken quotation marks can look like the end of one value and the
+    beginning of another; the first must then not be carried out with half an argument.
+    """
+    values = split(candidate, ended=ended)
+    if len(values) > 1 and not all(is_json(value.text) for value in values):
+        candidate.clean = False
+        return split(candidate, ended=ended)
+    return values
 
 
 class _BareReply:

@@ -68,14 +68,12 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     json.dumps(value)
 
 
-def call_with(argument: str) -> Call | InvalidCall:
+def calls_with(argument: str) -> list[Call | InvalidCall]:
     tools = {"run": {"type": "object", "properties": {"code": {"type": "string"}}}}
     parser = ToolCallParser(tools)
     body = f'{{"name": "run", "arguments": {{"code": "{argument}"}}}}'
     events = parser.feed(f"<tool_call>{body}</tool_call>") + parser.flush()
-    assert len(events) == 1
-    assert isinstance(events[0], Call | InvalidCall)
-    return events[0]
+    return [event for event in events if isinstance(event, Call | InvalidCall)]
 
 
 @pytest.mark.parametrize(
@@ -89,16 +87,26 @@ def call_with(argument: str) -> Call | InvalidCall:
     ],
 )
 def test_code_with_unescaped_quotation_marks_arrives_whole(code: str) -> None:
-    call = call_with(code)
+    (call,) = calls_with(code)
     assert isinstance(call, Call)
     assert call.arguments == {"code": code}
 
 
+def keeps_every_letter(code: str) -> bool:
+    for call in calls_with(code):
+        kept = iter(json.dumps(call.arguments) if isinstance(call, Call) else code)
+        if not all(char in kept for char in code if char.isalpha()):
+            return False
+    return True
+
+
 @settings(max_examples=300, deadline=None)
-@given(st.text(alphabet='ab {}[]":,()\n', min_size=1, max_size=30))
-def test_a_call_with_broken_quotation_marks_keeps_every_word_or_is_invalid(code: str) -> None:
-    call = call_with(code)
-    if isinstance(call, Call):
-        words = [char for char in code if char.isalpha()]
-        kept = iter(json.dumps(call.arguments))
-        assert all(char in kept for char in words)
+@given(st.text(alphabet='ab {}[]":,()', min_size=1, max_size=30))
+def test_a_call_with_broken_quotation_marks_keeps_every_letter_or_is_invalid(code: str) -> None:
+    assert keeps_every_letter(code)
+
+
+@pytest.mark.parametrize("code", ['"}}[ab', '"}},{ab', '"}}ab', '"}} ab', '"}a:', '"}},["ab"]'])
+def test_a_string_that_seems_to_end_early_is_not_half_an_argument(code: str) -> None:
+    assert calls_with(code)
+    assert keeps_every_letter(code)
