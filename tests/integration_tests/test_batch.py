@@ -1,0 +1,243 @@
+"""Bulk work: every row answered once, whatever interrupts the run."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from langchain_ai365vip import ChatAI365VIP
+from langchain_ai365vip.batch import Progress, abatch_file, batch_file
+from tests.endpoint import Endpoint, Pieces
+
+
+def echo(body: dict[str, Any]) -> Pieces:
+    """Answer with the question in capitals; a question with "empty" in it gets nothing."""
+    question = body["messages"][-1]["content"]
+    return [] if "empty" in question else [question.upper()]
+
+
+@pytest.fixture
+def model(endpoint: Endpoint) -> ChatAI365VIP:
+    endpoint.pieces = echo
+    return ChatAI365VIP(base_url=endpoint.base_url, max_retries=0)
+
+
+def write(path: Path, *rows: Any) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def asked(endpoint: Endpoint) -> list[str]:
+    return sorted(body["messages"][-1]["content"] for body in endpoint.bodies)
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Wait for something that is about to happen on another thread."""
+
+    def watch() -> None:
+        while not true():
+            time.sleep(0.001)
+
+    await asyncio.wait_for(asyncio.to_thread(watch), 30)
+
+
+def test_every_kind_of_row_is_answered_with_its_id(
+    endpoint: Endpoint, model: ChatAI365VIP, tmp_path: Path
+) -> None:
+    source = write(
+        tmp_path / "in.jsonl",
+        "as text",
+        {"prompt": "as a prompt", "id": "b"},
+        {
+            "messages": [
+                {"role": "system", "content": "Be brief."},
+                {"role": "user", "content": "ü"},
+            ]
+        },
+    )
+    seen: list[tuple[int, int]] = []
+
+    def note(progress: Progress) -> None:
+        seen.append((progress.done, progress.total))
+
+    target = tmp_path / "out.jsonl"
+    progress = batch_file(source, target, model, ordered=True, on_progress=note)
+    assert read(target) == [
+        {"id": 0, "index": 0, "output": "AS TEXT"},
+        {"id": "b", "index": 1, "output": "AS A PROMPT"},
+        {"id": 2, "index": 2, "output": "Ü"},
+    ]
+    assert (progress.answered, progress.failed, progress.skipped) == (3, 0, 0)
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+    assert "Be brief." in {body["prompt"] for body in endpoint.bodies}
+
+
+def test_a_row_that_fails_becomes_a_row_with_its_typed_error(
+    endpoint: Endpoint, model: ChatAI365VIP, tmp_path: Path
+) -> None:
+    source = tmp_path / "in.jsonl"
+    source.write_text('"fine"\n"empty"\n{broken\n[1]\n{"id": 9}\n\n', encoding="utf-8")
+    target = tmp_path / "out.jsonl"
+    progress = batch_file(source, target, model, ordered=True)
+    rows = read(target)
+    assert (progress.answered, progress.failed) == (1, 4)
+    assert [row.get("error", {}).get("type") for row in rows] == [
+        None,
+        "AI365VIPAPIError",
+        "ValueError",
+        "ValueError",
+        "ValueError",
+    ]
+    assert rows[1]["error"]["is_retryable"] is True
+    assert rows[1]["error"]["status_code"] == 200
+    assert "not JSON" in rows[2]["error"]["message"]
+    assert rows[4]["id"] == 9
+    assert endpoint.requests == 2
+
+
+def test_a_second_run_asks_for_nothing_and_retry_failed_for_what_failed(
+    endpoint: Endpoint, model: ChatAI365VIP, tmp_path: Path
+) -> None:
+    source = write(tmp_path / "in.jsonl", "one", "empty", "three")
+    target = tmp_path / "out.jsonl"
+    batch_file(source, target, model)
+    assert batch_file(source, target, model).skipped == 3
+    assert endpoint.requests == 3
+    endpoint.pieces = ["now"]
+    progress = batch_file(source, target, model, retry_failed=True, ordered=True)
+    assert (progress.skipped, progress.answered) == (2, 1)
+    assert [row["output"] for row in read(target)] == ["ONE", "now", "THREE"]
+    assert endpoint.requests == 4
+
+
+def test_half_a_line_of_a_killed_run_is_taken_away_and_its_row_asked_again(
+    endpoint: Endpoint, model: ChatAI365VIP, tmp_path: Path
+) -> None:
+    source = write(tmp_path / "in.jsonl", "one", "two")
+    target = tmp_path / "out.jsonl"
+    target.write_text('{"id": 0, "index": 0, "output": "ONE"}\n{"id": 1, "ind', encoding="utf-8")
+    batch_file(source, target, model)
+    assert [row["output"] for row in read(target)] == ["ONE", "TWO"]
+    assert asked(endpoint) == ["two"]
+
+
+def test_an_id_that_stands_twice_is_refused_before_anything_is_asked(
+    endpoint: Endpoint, model: ChatAI365VIP, tmp_path: Path
+) -> None:
+    source = write(tmp_path / "in.jsonl", {"id": "a", "prompt": "1"}, {"id": "a", "prompt": "2"})
+    with pytest.raises(ValueError, match="'a' stands twice"):
+        batch_file(source, tmp_path / "out.jsonl", model)
+    with pytest.raises(ValueError, match="concurrency"):
+        batch_file(source, tmp_path / "out.jsonl", model, concurrency=0)
+    assert endpoint.requests == 0
+
+
+def test_a_schema_makes_objects(endpoint: Endpoint, model: ChatAI365VIP, tmp_path: Path) -> None:
+    endpoint.pieces = ['Sure: {"n": "3"}']
+    schema = {"title": "N", "type": "object", "properties": {"n": {"type": "integer"}}}
+    source = write(tmp_path / "in.jsonl", "How many?")
+    batch_file(source, tmp_path / "out.jsonl", model, schema=schema)
+    assert read(tmp_path / "out.jsonl")[0]["output"] == {"n": 3}
+
+
+async def test_no_more_than_concurrency_rows_are_under_way(
+    endpoint: Endpoint, model: ChatAI365VIP, tmp_path: Path
+) -> None:
+    endpoint.paced = True
+    source = write(tmp_path / "in.jsonl", *(f"row {n}" for n in range(9)))
+    run = asyncio.create_task(abatch_file(source, tmp_path / "out.jsonl", model, concurrency=3))
+    for done in range(9):
+        expected = min(9, done + 3)
+        await until(functools.partial(lambda count: endpoint.requests >= count, expected))
+        assert endpoint.requests <= done + 3
+        endpoint.release()
+    assert (await run).answered == 9
+
+
+async def test_an_interrupted_run_leaves_whole_lines_and_goes_on_where_it_stopped(
+    endpoint: Endpoint, model: ChatAI365VIP, tmp_path: Path
+) -> None:
+    endpoint.paced = True
+    source = write(tmp_path / "in.jsonl", *(f"row {n}" for n in range(20)))
+    target = tmp_path / "out.jsonl"
+    run = asyncio.create_task(abatch_file(source, target, model, concurrency=4))
+    endpoint.release(5)
+    await until(lambda: endpoint.requests == 9 and len(read(target)) == 5)
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    endpoint.release_all()
+    written = read(target)
+    before = endpoint.requests
+    progress = await abatch_file(source, target, model, concurrency=4)
+    assert progress.skipped == len(written)
+    assert endpoint.requests - before == 20 - len(written)
+    assert sorted(row["id"] for row in read(target)) == list(range(20))
+
+
+_RUN = """
+import sys
+from langchain_ai365vip import ChatAI365VIP
+from langchain_ai365vip.batch import batch_file
+batch_file(sys.argv[1], sys.argv[2], ChatAI365VIP(base_url=sys.argv[3]), concurrency=4)
+"""
+
+
+def test_after_kill_9_only_the_rows_in_flight_are_asked_again(
+    endpoint: Endpoint, model: ChatAI365VIP, tmp_path: Path
+) -> None:
+    source = write(tmp_path / "in.jsonl", *(f"row {n}" for n in range(40)))
+    target = tmp_path / "out.jsonl"
+    endpoint.paced = True
+    process = subprocess.Popen(
+        [sys.executable, "-c", _RUN, str(source), str(target), endpoint.base_url]
+    )
+    endpoint.release(20)
+    while not target.exists() or len(target.read_bytes().splitlines()) < 20:
+        assert process.poll() is None
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    endpoint.release_all()
+    first = asked(endpoint)
+    batch_file(source, target, model)
+    assert sorted(row["id"] for row in read(target)) == list(range(40))
+    assert len(first) <= 24
+    assert endpoint.requests <= 44
+
+
+@pytest.mark.heavy
+def test_a_hundred_thousand_rows_are_never_in_memory(
+    endpoint: Endpoint, model: ChatAI365VIP, tmp_path: Path
+) -> None:
+    """All rows but two hundred stand in the output already; a row is a kilobyte."""
+    count, padding = 100_000, "x" * 1000
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    with source.open("w", encoding="utf-8") as rows, target.open("w", encoding="utf-8") as done:
+        for n in range(count):
+            rows.write(json.dumps({"prompt": f"{n} {padding}"}) + "\n")
+            if n < count - 200:
+                done.write(json.dumps({"id": n, "index": n, "output": padding}) + "\n")
+    tracemalloc.start()
+    try:
+        progress = batch_file(source, target, model)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (progress.skipped, progress.answered) == (count - 200, 200)
+    assert peak < os.path.getsize(source) / 3
