@@ -21,11 +21,14 @@ import re
 import socket
 import struct
 import threading
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import aclosing, suppress
 from functools import lru_cache, partial
+from hashlib import sha256
 from http import HTTPStatus
+from importlib import resources
 from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 from aiohttp import HttpVersion11, web
@@ -79,6 +82,7 @@ def create_app(
     max_concurrency: int = MAX_CONCURRENCY,
     body_timeout: float = BODY_TIMEOUT,
     send_timeout: float = SEND_TIMEOUT,
+    page: bool = True,
     debug: bool = False,
 ) -> web.Application:
     """Put a LangChain model behind `POST /api/chat` and `POST /api/models`.
@@ -110,6 +114,7 @@ def create_app(
         body_timeout: Seconds for a request's body to arrive (408).
         send_timeout: Seconds without progress after which a client that does not read its
             reply is cut off.
+        page: Serve a small page at `/` on which a person can try the model.
         debug: Send the exception's own message to clients and log its traceback. Both may
             hold secrets of the model's provider.
 
@@ -126,7 +131,10 @@ def create_app(
         send_timeout=_positive(send_timeout, "send_timeout"),
         debug=debug,
     )
-    return endpoint.application()
+    app = endpoint.application()
+    if page:
+        app.router.add_get("/", _page())
+    return app
 
 
 def _positive(value: Any, option: str) -> Any:
@@ -407,6 +415,32 @@ def _sources(model: Model, model_id: str | None) -> dict[str, TextSource]:
         return {name: TextSource(one) for name, one in model.items()}
     source = TextSource(model)
     return {model_id or source.name or "langchain": source}
+
+
+def _page() -> Callable[[web.Request], Any]:
+    """Make the handler of `/`: a page that may run its own script and talk to us alone."""
+    html = (resources.files(__package__) / "page.html").read_text("utf-8")
+    script, style = (_source_hash(html, tag) for tag in ("script", "style"))
+    headers = {
+        "Content-Type": "text/html; charset=utf-8",
+        "Content-Security-Policy": (
+            f"default-src 'none'; script-src {script}; style-src {style}; connect-src 'self'; "
+            "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+            "require-trusted-types-for 'script'; trusted-types 'none'"
+        ),
+        "Referrer-Policy": "no-referrer",
+    }
+
+    async def page(_: web.Request) -> web.Response:
+        return web.Response(text=html, headers=headers)
+
+    return page
+
+
+def _source_hash(html: str, tag: str) -> str:
+    """Make the CSP source that allows exactly the text of the page's one such element."""
+    text = html.partition(f"<{tag}>")[2].partition(f"</{tag}>")[0]
+    return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
 
 
 def _redirect(path: str) -> Callable[[web.Request], Any]:

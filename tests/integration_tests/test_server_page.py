@@ -1,0 +1,242 @@
+"""The page at `/`: what it may do, and what a person sees of it in a real browser."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
+
+from langchain_ai365vip import errors
+from tests.integration_tests.server_kit import ScriptedModel, says, serve
+
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+async def test_the_page_is_small_and_may_run_its_own_script_alone() -> None:
+    async with serve(says("ok")) as client:
+        answer = await client.ask(b"", method="GET", path="/")
+    html = answer.body.decode()
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert html.count("\n") < 150
+    assert "//" not in re.sub(r"// The endpoint's message.*", "", html)  # no other address
+    policy = answer.headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert "unsafe" not in policy
+    for dangerous in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("):
+        assert dangerous not in html
+
+
+async def test_the_page_can_be_left_out() -> None:
+    async with serve(says("ok"), page=False) as client:
+        assert (await client.ask(b"", method="GET", path="/")).status == 404
+
+
+async def test_the_page_is_not_served_under_a_foreign_name() -> None:
+    async with serve(says("ok")) as client:
+        answer = await client.ask(b"", method="GET", path="/", host="evil.example")
+    assert answer.status == 403
+
+
+@asynccontextmanager
+async def browse(
+    model: Any, *, wait_for: str = "#model option", **options: Any
+) -> AsyncIterator[Any]:
+    """Open the page in Chromium; whatever it tries against its policy is an error."""
+    # The browser group is not there where only the fast tests run, mypy among them.
+    playwright = importlib.import_module("playwright.async_api")
+    async with serve(model, **options) as client, playwright.async_playwright() as driver:
+        browser = await driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = await browser.new_page()
+        page.set_default_timeout(60_000)
+        complaints: list[tuple[str, str]] = []
+        page.on("pageerror", lambda error: complaints.append(("error", str(error))))
+        page.on("console", lambda message: complaints.append((message.type, message.text)))
+        requested: list[str] = []
+        page.on("request", lambda request: requested.append(request.url))
+        await page.goto(f"http://{client.host}:{client.port}/")
+        await page.locator(wait_for).first.wait_for(state="attached")
+        yield page
+        await browser.close()
+    # An answer that is an error shows in the console, too; nothing else may.
+    assert [
+        complaint
+        for complaint in complaints
+        if complaint[0] == "error" and "Failed to load resource" not in complaint[1]
+    ] == []
+    own = f"http://{client.host}:{client.port}/"
+    assert {url for url in requested if not url.startswith("data:")} <= {
+        own,
+        own + "api/models",
+        own + "api/chat",
+    }
+
+
+async def say(page: Any, text: str) -> None:
+    await page.get_by_label("Message").fill(text)
+    await page.keyboard.press("Enter")
+
+
+async def log_of(page: Any) -> list[str]:
+    """The texts of the conversation, each behind who said it."""
+    items: list[str] = await page.locator("#log li").all_inner_texts()
+    return items
+
+
+class Paced:
+    """Yields a piece each time the test lets it."""
+
+    def __init__(self, *pieces: str) -> None:
+        self.pieces = pieces
+        self.go: asyncio.Queue[None] = asyncio.Queue()
+        self.ended = asyncio.Event()
+
+    async def script(self) -> AsyncIterator[str]:
+        try:
+            for piece in self.pieces:
+                await self.go.get()
+                yield piece
+        finally:
+            self.ended.set()
+
+    def model(self) -> ScriptedModel:
+        return ScriptedModel(script=self.script)
+
+
+@pytest.mark.heavy
+async def test_the_text_grows_as_it_streams_in_any_script() -> None:
+    pieces = ["Grüße, ", "世界 ", "🌍\n", "<b>&amp;</b>"]
+    paced = Paced(*pieces)
+    async with browse(paced.model()) as page:
+        await say(page, "Hé")
+        seen = ""
+        for piece in pieces:
+            paced.go.put_nowait(None)
+            seen += piece
+            await page.wait_for_function(
+                "text => document.querySelector('#log .assistant')?.textContent === 'Model' + text",
+                arg=seen,
+            )
+        await page.locator("#send:enabled").wait_for()
+        assert (await log_of(page))[0] == "You\nHé"
+        assert await page.locator("#log").get_attribute("aria-busy") == "false"
+        assert await page.locator("#error").inner_text() == ""
+
+
+@pytest.mark.heavy
+async def test_the_whole_conversation_goes_out_each_time() -> None:
+    model = says("one ", "two")
+    async with browse(model) as page:
+        await page.get_by_text("Settings").click()
+        await page.get_by_label("System prompt").fill("Be brief.")
+        await page.get_by_label("Temperature").fill("0.3")
+        for question in ("a", "b"):
+            await say(page, question)
+            await page.locator("#send:enabled").wait_for()
+        await page.get_by_role("button", name="New chat").click()
+        await say(page, "c")
+        await page.locator("#send:enabled").wait_for()
+    system, reply = SystemMessage("Be brief."), AIMessage("one two")
+    expected: list[list[BaseMessage]] = [
+        [system, HumanMessage("a")],
+        [system, HumanMessage("a"), reply, HumanMessage("b")],
+        [system, HumanMessage("c")],
+    ]
+    assert model.asked == expected
+    assert model.passed == [{"temperature": 0.3}] * 3
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("how", ["button", "Escape"])
+async def test_stop_ends_the_model_and_keeps_what_was_read(how: str) -> None:
+    paced = Paced("first ", "never")
+    async with browse(paced.model()) as page:
+        await say(page, "Hi")
+        assert await page.locator("#send").is_disabled()
+        paced.go.put_nowait(None)
+        await page.get_by_text("first").wait_for()
+        if how == "button":
+            await page.get_by_role("button", name="Stop").click()
+        else:
+            await page.keyboard.press("Escape")
+        await paced.ended.wait()
+        await page.locator("#send:enabled").wait_for()
+        assert await log_of(page) == ["You\nHi", "Model\nfirst "]
+        assert await page.locator("#error").inner_text() == ""
+
+
+FAILURES: dict[str, tuple[ScriptedModel, str, list[str]]] = {
+    "before the first text": (
+        says(errors.AI365VIPRateLimitError("x")),
+        "Rate limit reached for the model",
+        [],
+    ),
+    "in the middle": (
+        says("half ", RuntimeError("x")),
+        "The reply broke off: ",
+        ["You\nHi", "Model\nhalf "],
+    ),
+    "no text at all": (says(""), "The model sent an empty reply", []),
+}
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize(("model", "error", "log"), FAILURES.values(), ids=FAILURES.keys())
+async def test_a_failure_is_shown_from_its_reason(
+    model: ScriptedModel, error: str, log: list[str]
+) -> None:
+    async with browse(model) as page:
+        await say(page, "Hi")
+        await page.locator("#error:not(:empty)").wait_for()
+        assert (await page.get_by_role("alert").inner_text()).startswith(error)
+        await page.locator("#send:enabled").wait_for()
+        assert await log_of(page) == log
+        # What was not answered can be sent again.
+        assert await page.get_by_label("Message").input_value() == ("" if log else "Hi")
+
+
+@pytest.mark.heavy
+async def test_the_key_is_asked_for_and_a_model_can_be_picked() -> None:
+    small, large = says("s"), says("l")
+    models = {"small": small, "large": large}
+    async with browse(models, wait_for="#error:not(:empty)", api_key="s3cret") as page:
+        await page.get_by_role("alert").get_by_text("API key is missing").wait_for()
+        await page.get_by_label("API key").fill("s3cret")
+        await page.get_by_label("API key").press("Tab")
+        await page.get_by_label("Model").select_option("large")
+        await say(page, "Hi")
+        await page.locator("#send:enabled").wait_for()
+        assert await page.locator("#error").inner_text() == ""
+    assert [len(small.asked), len(large.asked)] == [0, 1]
+
+
+@pytest.mark.heavy
+async def test_everything_has_a_name_and_is_reached_by_keyboard() -> None:
+    async with browse(says("ok")) as page:
+        names = await page.evaluate(
+            """() => [...document.querySelectorAll("button, select, input, textarea")]
+            .map(e => e.labels?.[0]?.firstChild.textContent.trim() || e.innerText)"""
+        )
+        assert await page.evaluate("document.activeElement.id") == "text"
+        reached = []
+        for _ in range(7):
+            await page.keyboard.press("Tab")
+            reached.append(await page.evaluate("document.activeElement.id"))
+    assert names == [
+        "Model", "New chat", "API key", "System prompt", "Temperature", "Message", "Send", "Stop",
+    ]  # fmt: skip
+    assert {"model", "new", "log", "text", "send"} <= set(reached)
