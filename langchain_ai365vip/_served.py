@@ -30,6 +30,7 @@ from langchain_core.runnables import Runnable, RunnableSequence
 from langchain_core.runnables.base import RunnableBindingBase, RunnableLike, coerce_to_runnable
 
 from langchain_ai365vip._protocol import ChatRequest
+from langchain_ai365vip.errors import AI365VIPContentFilterError
 
 
 class UnsupportedOutputError(TypeError):
@@ -183,6 +184,7 @@ _FAILURES: list[tuple[type[BaseException], int, str]] = [
     (ModelAuthenticationError, 401, "Incorrect API key provided to the model"),
     (ModelPermissionDeniedError, 403, "The model's provider denied permission"),
     (ContextOverflowError, 400, "The model's maximum context length is exceeded"),
+    (AI365VIPContentFilterError, 400, "The model's content policy refused the request"),
     (ModelInvalidRequestError, 400, "The model refused the request as invalid"),
     (ModelNotFoundError, 404, "The model does not exist at its provider"),
     (ModelRateLimitError, 429, "Rate limit reached for the model"),
@@ -207,7 +209,7 @@ def failure_of(error: Exception) -> Failure:
     if status == 502 and status_code is not None and status_code >= 500:
         status = status_code
     if status == 429 and not getattr(error, "is_retryable", True):
-        reason = "The model's quota is exceeded"
+        reason = "The current quota of the model is used up"
     return Failure(status, reason, _retry_after(error))
 
 
