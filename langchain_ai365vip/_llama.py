@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import SecretStr
 
-from langchain_ai365vip.errors import AI365VIPConnectionError
+from langchain_ai365vip.errors import AI365VIPConnectionError, AI365VIPContextOverflowError
 
 if TYPE_CHECKING:
     from langchain_openai import ChatOpenAI
@@ -156,6 +156,12 @@ class Llama:
                     "The local model was closed while it was answering. Keep it open (inside "
                     "`with`) until its last answer is complete."
                 ) from exc
+            if _is_overflow(exc):
+                raise AI365VIPContextOverflowError(
+                    f"The conversation does not fit the model: {exc}. Each of the n_parallel "
+                    "requests has its equal share of n_ctx tokens: raise n_ctx, lower n_parallel, "
+                    "or send a shorter conversation."
+                ) from exc
             raise
         finally:
             request.answered()
@@ -259,10 +265,18 @@ def _make_client(address: str, key: str, name: str) -> ChatOpenAI:
         # A long prompt on a slow processor takes minutes until its first token.
         stream_chunk_timeout=None,
         openai_proxy=None,
+        # Not wanted on loopback, and announced by a warning wherever a proxy is set.
+        http_socket_options=(),
         http_client=httpx.Client(**options),
         http_async_client=httpx.AsyncClient(**options),
     )
     return client
+
+
+def _is_overflow(exc: Exception) -> bool:
+    """Say whether llama.cpp refused a request as too long (`openai.BadRequestError.body`)."""
+    body = getattr(exc, "body", None)
+    return isinstance(body, dict) and body.get("type") == "exceed_context_size_error"
 
 
 def _drop(server: list[Any], address: str, pid: int) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from langchain_core.exceptions import ModelInvalidRequestError
+from langchain_core.exceptions import ContextOverflowError
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, SystemMessage
 
 from langchain_ai365vip.errors import AI365VIPConnectionError
@@ -128,7 +128,7 @@ def test_a_seed_makes_sampling_repeatable(model: LocalModel) -> None:
 
 
 def test_a_conversation_longer_than_a_slot_is_refused_with_both_numbers(model: LocalModel) -> None:
-    with pytest.raises(ModelInvalidRequestError, match=r"exceeds .* context size \(2048 tokens\)"):
+    with pytest.raises(ContextOverflowError, match=r"exceeds .* context size \(2048 tokens\)"):
         model.invoke("word " * 3000)
 
 

@@ -1,0 +1,252 @@
+"""The commands and their options; what they do is in the modules beside this one."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from langchain_ai365vip._cli.exits import MEANINGS, Exit, ending
+from langchain_ai365vip._cli.terminal import say, warnings_as_notes
+from langchain_ai365vip._version import __version__
+
+# "\b" keeps the lines as they are.
+_EXIT_CODES: Final = "\n".join(
+    ["\b", "Exit codes:", *(f"  {code.value:>3}  {MEANINGS[code].headline}" for code in Exit)]
+)
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    # Never on: they show local variables, and keys are among those.
+    pretty_exceptions_enable=False,
+    pretty_exceptions_show_locals=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=_EXIT_CODES,
+)
+
+Local = Annotated[
+    bool,
+    typer.Option("--local", help="A very small model in this process, behind a real /api/chat."),
+]
+Gguf = Annotated[
+    Path | None, typer.Option("--gguf", metavar="FILE", help="The same with a GGUF file.")
+]
+BaseUrl = Annotated[
+    str | None,
+    typer.Option(metavar="URL", help="Root of the endpoint. Default: AI365VIP_BASE_URL."),
+]
+ModelId = Annotated[str | None, typer.Option(metavar="ID", help="Id of the model.")]
+ApiKey = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KEY",
+        help="The endpoint's key. Better in AI365VIP_API_KEY: others on this machine can see "
+        "a command's arguments.",
+    ),
+]
+Proxy = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="http://, https://, socks4:// or socks5:// proxy. Default: AI365VIP_PROXY.",
+    ),
+]
+CaBundle = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="PEM file of authorities to trust.")
+]
+Timeout = Annotated[
+    float | None,
+    typer.Option(metavar="SECONDS", help="Silence allowed in each step of a request."),
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+
+
+def run() -> None:
+    """Run the command line of this process."""
+    warnings_as_notes()
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a character gets a "?", not a crash.
+        if stream is not None:
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a TextIOWrapper
+    app()
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        say(f"ai365vip {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Show the version and exit.", callback=_show_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Chat with, serve and examine endpoints of the AI365VIP (Chatbot UI v1) protocol."""
+
+
+@app.command()
+def chat(
+    prompt: Annotated[str | None, typer.Argument(help="What to ask.")] = None,
+    local: Local = False,
+    gguf: Gguf = None,
+    base_url: BaseUrl = None,
+    model: ModelId = None,
+    system: Annotated[str | None, typer.Option(metavar="TEXT", help="System prompt.")] = None,
+    temperature: Annotated[
+        float | None, typer.Option(metavar="NUMBER", help="Sampling temperature.")
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(metavar="NUMBER", help="Bound on the answer's length, about.")
+    ] = None,
+    api_key: ApiKey = None,
+    proxy: Proxy = None,
+    ca_bundle: CaBundle = None,
+    timeout: Timeout = None,
+    debug: Debug = False,
+) -> None:
+    """Ask a question; the answer streams to standard output.
+
+    What is piped in is added to PROMPT, or is the prompt. Without either, at a terminal,
+    this holds a conversation: Ctrl-C stops an answer, Ctrl-D ends.
+    """
+    with ending(debug=debug):
+        from langchain_core.messages import HumanMessage
+
+        from langchain_ai365vip._cli.chat import Conversation, answer, read_prompt
+        from langchain_ai365vip._cli.endpoints import Target, opened
+
+        question = read_prompt(prompt, sys.stdin)
+        target = Target(
+            local=local,
+            gguf=gguf,
+            base_url=base_url,
+            model=model,
+            system=system,
+            temperature=temperature,
+            max_tokens=max_tokens,
+            api_key=api_key,
+            proxy=proxy,
+            ca_bundle=ca_bundle,
+            timeout=timeout,
+        )
+        with opened(target) as client:
+            if question is None:
+                Conversation(client, debug=debug).run()
+            else:
+                answer(client, [HumanMessage(question)], [])
+
+
+@app.command()
+def serve(
+    local: Local = False,
+    gguf: Gguf = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PROVIDER:NAME",
+            help="Any model that LangChain's init_chat_model knows, such as openai:gpt-4o.",
+        ),
+    ] = None,
+    host: Annotated[
+        str,
+        typer.Option(help="Address to listen on; any but this machine's own needs a key."),
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
+    api_key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY",
+            help="Key that requests must carry. Better in AI365VIP_API_KEY: others on this "
+            "machine can see a command's arguments.",
+        ),
+    ] = None,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ORIGIN", help="Web origin whose pages may call; repeatable."),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Further name of this host; repeatable."),
+    ] = None,
+    debug: Annotated[
+        bool,
+        typer.Option(
+            "--debug", help="Show tracebacks, and the model's own error messages to clients."
+        ),
+    ] = False,
+) -> None:
+    """Serve a model as an endpoint until Ctrl-C or SIGTERM; prints the URL."""
+    with ending(debug=debug):
+        from langchain_ai365vip._cli import serve as serving
+
+        with serving.chosen(local=local, gguf=gguf, model=model) as chosen:
+            serving.serve(
+                chosen,
+                host=host,
+                port=port,
+                api_key=serving.key(api_key),
+                allowed_origins=allow_origin or (),
+                allowed_hosts=allow_host or (),
+                debug=debug,
+            )
+
+
+@app.command()
+def models(
+    base_url: BaseUrl = None,
+    api_key: ApiKey = None,
+    proxy: Proxy = None,
+    ca_bundle: CaBundle = None,
+    timeout: Timeout = None,
+    debug: Debug = False,
+) -> None:
+    """List an endpoint's models: id, tab, name."""
+    with ending(debug=debug):
+        from langchain_ai365vip._cli.endpoints import Target, opened
+
+        target = Target(
+            base_url=base_url, api_key=api_key, proxy=proxy, ca_bundle=ca_bundle, timeout=timeout
+        )
+        with opened(target) as client:
+            for listed in client.list_models():
+                say(f"{listed.id}\t{listed.name}")
+
+
+@app.command()
+def check(
+    base_url: BaseUrl = None,
+    model: ModelId = None,
+    api_key: ApiKey = None,
+    proxy: Proxy = None,
+    ca_bundle: CaBundle = None,
+    timeout: Timeout = None,
+    debug: Debug = False,
+) -> None:
+    """Make real requests to an endpoint and say in plain words what is wrong with it.
+
+    It asks for the models and for one short answer. The exit code says what was found.
+    """
+    with ending(debug=debug):
+        from langchain_ai365vip._cli import check as checking
+        from langchain_ai365vip._cli.endpoints import Target, opened
+
+        target = Target(
+            base_url=base_url,
+            model=model,
+            api_key=api_key,
+            proxy=proxy,
+            ca_bundle=ca_bundle,
+            timeout=timeout,
+            max_retries=0,
+        )
+        with opened(target) as client:
+            sys.exit(checking.check(client))

@@ -1,0 +1,121 @@
+"""`ai365vip chat`: one answer, or a conversation."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Sequence
+from typing import Any, Final, TextIO, cast
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+
+from langchain_ai365vip import ChatAI365VIP
+from langchain_ai365vip._cli.exits import UserError, report
+from langchain_ai365vip._cli.terminal import note
+from langchain_ai365vip.errors import AI365VIPError
+
+_WELCOME: Final = "Ctrl-D or /exit ends, /new starts over, Ctrl-C stops an answer."
+# Escape sequences in an answer must not reach the terminal; tabs and line ends may.
+_VISIBLE: Final = {
+    **{code: 0x2400 + code for code in range(0x20) if chr(code) not in "\n\t"},
+    **dict.fromkeys(range(0x7F, 0xA0), 0xFFFD),
+}
+
+
+def read_prompt(argument: str | None, stdin: TextIO | None) -> str | None:
+    """Join the prompt of the command line and what is piped in; `None`: hold a conversation.
+
+    Raises:
+        UserError: There is neither, or the input is not UTF-8.
+    """
+    if stdin is None or stdin.isatty():
+        if argument is None and stdin is None:
+            raise UserError("There is no prompt and no standard input.")
+        return argument
+    try:
+        piped = stdin.buffer.read().decode("utf-8").strip("\ufeff")
+    except UnicodeDecodeError as exc:
+        raise UserError(f"Standard input is not UTF-8 (byte {exc.start}).") from None
+    parts = [part for part in (argument, piped) if part and part.strip()]
+    if not parts:
+        raise UserError("The prompt is empty.")
+    return "\n\n".join(parts)
+
+
+def answer(model: ChatAI365VIP, messages: Sequence[BaseMessage], parts: list[str]) -> None:
+    """Write an answer to standard output as it arrives.
+
+    Args:
+        model: Who is asked.
+        messages: The conversation.
+        parts: Receives the pieces, so that they are there when this is interrupted.
+    """
+    out = sys.stdout
+    harmless = out.isatty()
+    stream = cast(Any, model.stream(list(messages)))
+    try:
+        with contextlib.closing(stream):
+            for chunk in stream:
+                if text := chunk.text:
+                    parts.append(text)
+                    out.write(text.translate(_VISIBLE) if harmless else text)
+                    out.flush()
+    finally:
+        if parts and not parts[-1].endswith("\n"):
+            out.write("\n")
+            out.flush()
+
+
+class Conversation:
+    """A conversation at the terminal: reads a line, answers it, remembers both."""
+
+    def __init__(self, model: ChatAI365VIP, *, debug: bool) -> None:
+        self._model = model
+        self._debug = debug
+        self._messages: list[BaseMessage] = []
+
+    def run(self) -> None:
+        """Go on until the end of the input or `/exit`.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C while nothing was being answered.
+        """
+        note(_WELCOME)
+        while (line := _read_line()) is not None:
+            if line == "/exit":
+                break
+            if line == "/new":
+                self._messages.clear()
+                note("[a new conversation]")
+            elif line:
+                self._turn(line)
+
+    def _turn(self, text: str) -> None:
+        asked = HumanMessage(text)
+        parts: list[str] = []
+        try:
+            answer(self._model, [*self._messages, asked], parts)
+        except KeyboardInterrupt:
+            note("[stopped]")
+        except AI365VIPError as exc:
+            report(exc, debug=self._debug)
+            note("[not kept in the conversation]")
+            return
+        if said := "".join(parts):
+            self._messages += [asked, AIMessage(said)]
+
+
+def _read_line() -> str | None:
+    # Gives input() line editing and a history, where the interpreter has it.
+    with contextlib.suppress(ImportError):
+        import readline  # noqa: F401
+    prompt = "> "
+    if not sys.stdout.isatty():  # then input() would write the prompt among the answers
+        sys.stderr.write(prompt)
+        sys.stderr.flush()
+        prompt = ""
+    try:
+        return input(prompt).strip()
+    except EOFError:
+        note("")
+        return None

@@ -1,0 +1,70 @@
+"""`ai365vip check`: make the real requests, and say in plain words what is wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import Any, Final, cast
+
+from langchain_ai365vip import AvailableModel, ChatAI365VIP
+from langchain_ai365vip._cli.exits import MEANINGS, Exit, exit_code, message, refined
+from langchain_ai365vip._cli.terminal import say
+from langchain_ai365vip.errors import AI365VIPError
+
+_QUESTION: Final = "Say OK."
+_SHOWN: Final = 60
+# What stands in the way of every request: then the second need not be tried.
+_NO_WAY: Final = frozenset(
+    {Exit.NAME, Exit.REFUSED, Exit.TLS, Exit.TIMEOUT, Exit.PROXY, Exit.CHALLENGE}
+)
+
+
+def check(model: ChatAI365VIP) -> Exit:
+    """Ask an endpoint for its models and for an answer, and report on both.
+
+    Returns:
+        The exit code: `Exit.OK` when an answer came.
+    """
+    say(f"endpoint  {model.base_url}")
+    listed, code = _check_models(model)
+    if code not in _NO_WAY:
+        code = _check_chat(model, listed)
+    if code is not Exit.OK:
+        meaning = MEANINGS[code]
+        say(f"result    {meaning.headline}")
+        say(f"next      {meaning.next_step or 'See the message above.'}")
+        return code
+    say("result    ok")
+    return Exit.OK
+
+
+def _check_models(model: ChatAI365VIP) -> tuple[list[AvailableModel], Exit]:
+    try:
+        listed = model.list_models()
+    except AI365VIPError as exc:
+        say(f"models    failed: {message(exc)}")
+        return [], exit_code(refined(exc, model.base_url))
+    names = ", ".join(each.id for each in listed)
+    say(f"models    {len(listed)}: {names}" if listed else "models    none listed")
+    return listed, Exit.OK
+
+
+def _check_chat(model: ChatAI365VIP, listed: list[AvailableModel]) -> Exit:
+    started = time.perf_counter()
+    first, parts = 0.0, []
+    try:
+        with contextlib.closing(cast(Any, model.stream(_QUESTION))) as stream:
+            for chunk in stream:
+                if chunk.text:
+                    first = first or time.perf_counter() - started
+                    parts.append(chunk.text)
+    except AI365VIPError as exc:
+        say(f"chat      failed: {message(exc)}")
+        # Only now: many endpoints answer to ids that they do not list.
+        if listed and model.model not in {each.id for each in listed}:
+            say(f"note      {model.model!r} is not among the models; --model chooses another")
+        return exit_code(refined(exc, model.base_url))
+    text = " ".join("".join(parts).split())
+    shown = text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+    say(f"chat      {model.model} answered after {first:.2f} s: {shown!r}")
+    return Exit.OK

@@ -1,0 +1,125 @@
+"""What a command talks to: an endpoint, or a local model behind an endpoint of our own."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from langchain_ai365vip import ChatAI365VIP
+from langchain_ai365vip._cli.exits import UserError, refined
+from langchain_ai365vip._cli.terminal import note
+from langchain_ai365vip.errors import AI365VIPError
+
+_BLOCK: Final = 4 * 1024 * 1024
+_SMALL_MODEL: Final = (
+    "This is SmolLM2-135M-Instruct, a very small model: good for trying things out, often wrong."
+)
+
+
+@dataclass
+class Target:
+    """What the options say about where to ask, and how; `None` is not given."""
+
+    local: bool = False
+    gguf: Path | None = None
+    base_url: str | None = None
+    model: str | None = None
+    api_key: str | None = None
+    proxy: str | None = None
+    ca_bundle: Path | None = None
+    timeout: float | None = None
+    max_retries: int | None = None
+    temperature: float | None = None
+    max_tokens: int | None = None
+    system: str | None = None
+
+    def settings(self) -> dict[str, Any]:
+        """Return the arguments of `ChatAI365VIP` that were given."""
+        settings = {
+            "base_url": self.base_url,
+            "model": self.model,
+            "api_key": self.api_key,
+            "proxy": self.proxy,
+            "ca_bundle": None if self.ca_bundle is None else str(self.ca_bundle),
+            "timeout": self.timeout,
+            "max_retries": self.max_retries,
+            "temperature": self.temperature,
+            "max_tokens": self.max_tokens,
+            "system_prompt": self.system,
+        }
+        return {name: value for name, value in settings.items() if value is not None}
+
+
+@contextmanager
+def opened(target: Target) -> Iterator[ChatAI365VIP]:
+    """Give the client for a target; a local model is served while it is in use."""
+    in_process = target.local or target.gguf is not None
+    if in_process + (target.base_url is not None) + (target.local and target.gguf is not None) > 1:
+        raise UserError("Give only one of --local, --gguf and --base-url.")
+    with _served(target) if in_process else nullcontext(target.settings()) as settings:
+        model = ChatAI365VIP(**settings)
+        try:
+            yield model
+        except AI365VIPError as exc:
+            raise refined(exc, model.base_url) from exc
+
+
+@contextmanager
+def _served(target: Target) -> Iterator[dict[str, Any]]:
+    from langchain_ai365vip.server import LocalServer
+
+    key = secrets.token_urlsafe(32)
+    with (
+        loaded(target.gguf) as local,
+        LocalServer(local, api_key=key) as server,
+    ):
+        own: dict[str, Any] = {"model": local.model_name}
+        if local.system_prompt is not None:
+            own["system_prompt"] = local.system_prompt
+        yield {
+            # Otherwise the local model's own: the wire's default of 1 is too hot for it.
+            "temperature": None,
+            **own,
+            **target.settings(),
+            "base_url": server.base_url,
+            "api_key": key,
+            "proxy": "",  # not the one of the environment, on the way to this process
+        }
+
+
+@contextmanager
+def loaded(gguf: Path | None) -> Iterator[Any]:
+    """Load a GGUF file, or the demo model, as a `LocalModel`; show how far that is."""
+    from langchain_ai365vip.local import LocalModel
+
+    model = LocalModel(gguf_path=gguf)
+    if gguf is None:
+        note(_SMALL_MODEL)
+    path = Path(str(model.gguf_path))
+    if sys.stderr.isatty() and path.is_file():
+        _read_ahead(path)
+    with model:
+        yield model
+
+
+def _read_ahead(path: Path) -> None:
+    """Read a file once with a progress bar, so that loading finds it in memory.
+
+    Loading itself holds the interpreter's lock: nothing could be drawn meanwhile.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+
+    columns = (TextColumn("Loading {task.description}"), BarColumn(), DownloadColumn())
+    with (
+        Progress(*columns, console=Console(stderr=True), transient=True) as progress,
+        path.open("rb") as file,
+    ):
+        task = progress.add_task(path.name, total=path.stat().st_size)
+        while block := file.read(_BLOCK):
+            progress.advance(task, len(block))

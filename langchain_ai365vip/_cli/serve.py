@@ -1,0 +1,108 @@
+"""`ai365vip serve`: a model behind `/api/chat`, until a signal ends it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from langchain_ai365vip._cli.endpoints import loaded
+from langchain_ai365vip._cli.exits import UserError
+from langchain_ai365vip._cli.terminal import note, say
+from langchain_ai365vip.server import LocalServer
+
+
+@contextmanager
+def chosen(*, local: bool, gguf: Path | None, model: str | None) -> Iterator[Any]:
+    """Give the model that the options name.
+
+    Raises:
+        UserError: None or several are named, or the name is of no known provider.
+        ImportError: A package is missing; the message says which to install.
+    """
+    if local + (gguf is not None) + (model is not None) != 1:
+        raise UserError("Say what to serve: one of --local, --gguf FILE, --model PROVIDER:NAME.")
+    if model is None:
+        with loaded(gguf) as loaded_model:
+            yield loaded_model
+    else:
+        yield _by_name(model)
+
+
+def _by_name(name: str) -> Any:
+    provider, colon, _ = name.partition(":")
+    if not colon:
+        raise UserError(
+            f"--model {name}: expected PROVIDER:NAME, as in openai:gpt-4o or ollama:qwen3."
+        )
+    try:
+        from langchain.chat_models import init_chat_model
+    except ImportError as exc:
+        raise ImportError(
+            f"Models by name need LangChain and the provider's package: pip install langchain "
+            f"langchain-{provider.replace('_', '-')}"
+        ) from exc
+    try:
+        return init_chat_model(name)
+    except ValueError as exc:
+        raise UserError(f"--model {name}: {exc}") from exc
+
+
+def key(option: str | None) -> str | None:
+    """Return the key to ask for: the option's, or that of `AI365VIP_API_KEY`."""
+    return option or os.environ.get("AI365VIP_API_KEY") or None
+
+
+def serve(model: Any, **options: Any) -> None:
+    """Serve a model until SIGINT or SIGTERM; replies under way then are cut.
+
+    Args:
+        model: The model.
+        **options: Those of `LocalServer`.
+
+    Raises:
+        UserError: An option is wrong, or the address cannot be had.
+    """
+    try:
+        server = LocalServer(model, **options)
+    except ValueError as exc:
+        raise UserError(str(exc)) from exc
+    stop = threading.Event()
+    with _on_signals(stop):
+        try:
+            server.start()
+        except OSError as exc:
+            raise UserError(
+                f"Cannot listen on {options['host']}, port {options['port']}: {exc.strerror}. "
+                "--port 0 takes a free one."
+            ) from exc
+        try:
+            say(server.base_url)
+            note("Serving POST /api/chat and /api/models there. Ctrl-C stops it.")
+            stop.wait()
+            note("Stopping.")
+        finally:
+            server.stop()
+
+
+@contextmanager
+def _on_signals(stop: threading.Event) -> Iterator[None]:
+    """Set an event at the first SIGINT or SIGTERM; a second one acts as usual."""
+
+    def handle(*_: Any) -> None:
+        stop.set()
+        restore()
+
+    def restore() -> None:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+    before = {signum: signal.signal(signum, handle) for signum in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        restore()

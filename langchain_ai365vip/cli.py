@@ -1,0 +1,29 @@
+"""The command `ai365vip`; without its extra, one line that says what to install."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+_EXTRA = ("typer", "rich")
+_MISSING = 'The command line is an extra of the package: pip install "langchain-ai365vip[cli]"\n'
+
+
+def main() -> None:
+    """Run the command with the arguments of this process, and exit with its code."""
+    try:
+        for module in _EXTRA:
+            importlib.import_module(module)
+    except ImportError:
+        sys.stderr.write(_MISSING)
+        sys.exit(1)
+    try:
+        from langchain_ai365vip._cli.app import run
+
+        run()
+    except KeyboardInterrupt:  # before a command had begun
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

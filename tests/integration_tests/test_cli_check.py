@@ -1,0 +1,258 @@
+"""`ai365vip check` and `models` against endpoints that are well, and ill in every way."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, NamedTuple
+
+import pytest
+import trustme
+from langchain_core.language_models import FakeListChatModel
+
+from langchain_ai365vip._cli.app import app
+from langchain_ai365vip._cli.exits import MEANINGS, Exit
+from langchain_ai365vip.server import LocalServer
+from tests.endpoint import Endpoint
+
+KEY = "sk-right-and-secret"
+
+
+class Ran(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command in this process; give its exit code and what it wrote."""
+
+    def run(*arguments: str) -> Ran:
+        with pytest.raises(SystemExit) as ended:
+            app(list(arguments))
+        return Ran(int(ended.value.code or 0), *capsys.readouterr())
+
+    return run
+
+
+@contextlib.contextmanager
+def answering(
+    status: int, reason: str = "", body: str = "", tls: trustme.CA | None = None, **headers: str
+) -> Iterator[str]:
+    """Serve one and the same answer to everything; give the URL."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(status, reason or None)
+            for name, value in headers.items():
+                self.send_header(name.replace("_", "-"), value)
+            self.send_header("Content-Length", str(len(body.encode())))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, *_: Any) -> None:
+            pass  # a client that gave up during the TLS handshake
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        scheme = "http"
+        if tls is not None:
+            scheme = "https"
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            tls.issue_cert("127.0.0.1").configure_cert(context)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"{scheme}://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextlib.contextmanager
+def silent() -> Iterator[str]:
+    """Accept connections and never answer."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.fixture
+def closed_url() -> str:
+    """A port at which nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    return f"http://127.0.0.1:{port}"
+
+
+def assert_found(ran: Ran, code: Exit) -> None:
+    """The exit code, the finding in words and what to do next are all there, and no trace."""
+    assert ran.code == code, ran
+    assert f"result    {MEANINGS[code].headline}\n" in ran.out
+    assert f"next      {MEANINGS[code].next_step}\n" in ran.out
+    assert ran.err == ""
+
+
+def test_an_endpoint_that_is_well_is_ok(run: Run) -> None:
+    with LocalServer(FakeListChatModel(responses=["It is\nOK."]), model_id="fake") as server:
+        ran = run("check", "--base-url", server.base_url, "--model", "fake")
+        url = server.base_url
+        assert server.requests == 2
+    assert ran.code == Exit.OK
+    endpoint, models, chat, result = ran.out.splitlines()
+    assert endpoint == f"endpoint  {url}"
+    assert models == "models    1: fake"
+    assert chat.startswith("chat      fake answered after 0.")
+    assert chat.endswith("'It is OK.'")
+    assert result == "result    ok"
+
+
+def test_a_model_that_the_endpoint_does_not_have_is_found(run: Run) -> None:
+    with LocalServer({"llama": FakeListChatModel(responses=["OK"])}) as server:
+        missing = run("check", "--base-url", server.base_url, "--model", "gpt-9")
+        present = run("check", "--base-url", server.base_url, "--model", "llama")
+    assert_found(missing, Exit.NOT_FOUND)
+    assert "note      'gpt-9' is not among the models; --model chooses another" in missing.out
+    assert present.code == Exit.OK
+
+
+def test_a_base_url_below_the_root_is_found(run: Run, endpoint: Endpoint) -> None:
+    assert_found(run("check", "--base-url", f"{endpoint.base_url}/elsewhere"), Exit.NOT_FOUND)
+
+
+def test_an_endpoint_without_a_list_of_models_is_ok_when_it_answers(run: Run) -> None:
+    with answering(200, body="A reply, and no list.") as url:
+        ran = run("check", "--base-url", url)
+    assert ran.code == Exit.OK
+    assert "models    failed: " in ran.out
+
+
+def test_a_wrong_key_is_found_and_never_shown(run: Run) -> None:
+    model = FakeListChatModel(responses=["OK"])
+    with LocalServer(model, api_key=KEY) as server:
+        wrong = run("check", "--base-url", server.base_url, "--api-key", "sk-wrong", "--debug")
+        right = run("check", "--base-url", server.base_url, "--api-key", KEY, "--debug")
+    assert_found(wrong, Exit.KEY)
+    assert "sk-wrong" not in wrong.out
+    assert right.code == Exit.OK
+    assert KEY not in right.out + right.err
+
+
+def test_the_key_comes_from_the_environment(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    with LocalServer(FakeListChatModel(responses=["OK"]), api_key=KEY) as server:
+        monkeypatch.setenv("AI365VIP_API_KEY", KEY)
+        monkeypatch.setenv("AI365VIP_BASE_URL", server.base_url)
+        assert run("check").code == Exit.OK
+        assert run("models").code == Exit.OK
+
+
+def test_nothing_listening_is_found(run: Run, closed_url: str) -> None:
+    assert_found(run("check", "--base-url", closed_url), Exit.REFUSED)
+
+
+def test_an_unknown_host_is_found(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: Any, **__: Any) -> Any:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    # The resolver is the network's other end: no test may ask a real one.
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    assert_found(run("check", "--base-url", "http://chat.invalid"), Exit.NAME)
+
+
+def test_silence_is_found(run: Run) -> None:
+    with silent() as url:
+        assert_found(run("check", "--base-url", url, "--timeout", "0.2"), Exit.TIMEOUT)
+
+
+def test_plain_http_on_a_tls_address_is_found(run: Run) -> None:
+    with answering(200, body="OK") as url:
+        https = url.replace("http:", "https:")
+        assert_found(run("check", "--base-url", https), Exit.TLS)
+
+
+def test_a_certificate_of_an_unknown_authority_is_found_and_can_be_trusted(
+    run: Run, tmp_path: Any
+) -> None:
+    authority, bundle = trustme.CA(), tmp_path / "authority.pem"
+    authority.cert_pem.write_to_path(bundle)
+    with answering(200, body="[]", tls=authority) as url:
+        assert_found(run("check", "--base-url", url), Exit.TLS)
+        trusted = run("check", "--base-url", url, "--ca-bundle", str(bundle))
+    assert trusted.code == Exit.OK
+
+
+def test_a_proxy_that_is_not_there_is_found(run: Run, closed_url: str) -> None:
+    ran = run("check", "--base-url", "http://chat.invalid", "--proxy", closed_url)
+    assert_found(ran, Exit.PROXY)
+
+
+@pytest.mark.parametrize(
+    ("code", "answer"),
+    [
+        pytest.param(
+            Exit.CHALLENGE,
+            {"status": 403, "body": "<html>Just a moment...", "cf_mitigated": "challenge"},
+            id="challenge-page",
+        ),
+        pytest.param(Exit.KEY, {"status": 403, "body": "no"}, id="forbidden"),
+        pytest.param(
+            Exit.NO_REPLY,
+            {"status": 200, "body": "<!doctype html><p>Log in", "content_type": "text/html"},
+            id="login-page",
+        ),
+        pytest.param(Exit.LIMIT, {"status": 429, "body": "slow down"}, id="rate-limit"),
+        pytest.param(Exit.SERVER, {"status": 500, "body": "Error"}, id="server-failed"),
+        pytest.param(
+            Exit.KEY,
+            {"status": 500, "reason": "Incorrect API key provided: sk-x", "body": "Error"},
+            id="key-in-the-reason-phrase",
+        ),
+        pytest.param(
+            Exit.NOT_FOUND,
+            {"status": 404, "body": "<!doctype html><p>404", "content_type": "text/html"},
+            id="wrong-path",
+        ),
+        pytest.param(
+            Exit.REQUEST,
+            {"status": 500, "reason": "maximum context length is 5 tokens", "body": "Error"},
+            id="too-long",
+        ),
+    ],
+)
+def test_an_answer_that_is_no_reply_is_named(run: Run, code: Exit, answer: dict[str, Any]) -> None:
+    with answering(**answer) as url:
+        assert_found(run("check", "--base-url", url), code)
+
+
+def test_a_reply_that_breaks_off_is_found(run: Run) -> None:
+    async def broken(_: Any) -> AsyncIterator[str]:
+        yield "The ans"
+        raise RuntimeError("the model died")
+
+    with LocalServer(broken) as server:
+        assert_found(run("check", "--base-url", server.base_url), Exit.REFUSED)
+
+
+def test_models_are_listed_one_a_line(run: Run, endpoint: Endpoint) -> None:
+    assert run("models", "--base-url", endpoint.base_url) == Ran(0, "gpt-4o\tGPT-4o\n", "")
+
+
+def test_models_of_an_endpoint_that_is_down_give_one_message(run: Run, closed_url: str) -> None:
+    ran = run("models", "--base-url", closed_url)
+    assert (ran.code, ran.out) == (Exit.REFUSED, "")
+    assert ran.err.startswith("ai365vip: ")
+    assert ran.err.count("\n") == 1
