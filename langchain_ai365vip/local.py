@@ -153,7 +153,8 @@ class LocalModel(BaseChatModel):
         max_tokens: Longest answer, in tokens; `None` is up to the end of the context.
         seed: Makes sampling repeatable.
         stop: Texts that end an answer.
-        grammar: A GBNF grammar that answers must follow.
+        grammar: A GBNF grammar that answers must follow. One for tool calls should allow
+            prose as well (`root ::= prose | call`), or every answer becomes a call.
         extra_body: Further fields of llama.cpp's `/v1/chat/completions`.
         engine: The loaded file, given by copies; leave it alone.
 
