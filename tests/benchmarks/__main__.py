@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from tests.benchmarks import charts, report
 from tests.benchmarks.adapters import ENTRIES
+from tests.benchmarks.machine import REALTIME
 from tests.benchmarks.scenarios import Runner, Settings
 
 _HERE = Path(__file__).resolve().parent
@@ -47,6 +49,11 @@ def _arguments() -> argparse.Namespace:
         help="where to write the figures (default: results/latest.json or quick.json)",
     )
     add("--charts", type=Path, default=CHARTS, help="directory of the charts")
+    add(
+        "--realtime",
+        action="store_true",
+        help="go before every other process of a busy machine (Linux, root)",
+    )
     add("--draw", action="store_true", help="measure nothing: draw and print the figures of --json")
     return parser.parse_args()
 
@@ -59,6 +66,8 @@ def main() -> None:
     if arguments.draw:
         figures = report.read(path)
     else:
+        if arguments.realtime:
+            os.environ[REALTIME] = "1"
         settings = Settings(
             quick=arguments.quick,
             rounds=arguments.rounds or (3 if arguments.quick else 5),
