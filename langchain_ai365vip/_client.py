@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import functools
 import io
+import ipaddress
 import json
 import ssl
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, NamedTuple
@@ -40,6 +42,7 @@ from langchain_ai365vip.errors import (
     AI365VIPContextOverflowError,
     AI365VIPError,
     AI365VIPInvalidRequestError,
+    AI365VIPProxyError,
     AI365VIPResponseError,
     AI365VIPTLSError,
 )
@@ -48,6 +51,7 @@ MAX_REDIRECTS: Final = 3
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _MAX_WAIT: Final = 60.0
 _LARGE_BODY: Final = 2**20
+_TLS_IN_TLS: Final = sys.version_info >= (3, 11)
 _SOCKS: Final = frozenset({"socks4", "socks4a", "socks5", "socks5h"})
 
 OnRetry = Callable[[tenacity.RetryCallState], Awaitable[None] | None]
@@ -422,9 +426,13 @@ class AI365VIP:
         return True
 
     def _proxy_for(self, url: URL) -> URL | None:
-        if self.proxy:
-            return URL(self.proxy)
-        return _environment_proxy(url)
+        proxy = URL(self.proxy) if self.proxy else _environment_proxy(url)
+        if not _TLS_IN_TLS and proxy is not None and proxy.scheme == url.scheme == "https":
+            raise AI365VIPProxyError(
+                "An https:// endpoint behind an https:// proxy needs Python 3.11 or later: TLS "
+                "inside TLS. Use an http:// or socks5:// proxy; the endpoint's TLS goes through it."
+            )
+        return proxy
 
     def _settings(self, proxy: URL | None) -> ConnectionSettings:
         socks = str(proxy) if proxy is not None and proxy.scheme in _SOCKS else None
@@ -561,16 +569,40 @@ async def _read_beginning(response: aiohttp.ClientResponse, body: bytearray) -> 
 
 
 def _environment_proxy(url: URL) -> URL | None:
-    host = url.host or ""
-    if host == "localhost" or host.startswith("127.") or host == "::1":
+    if _is_loopback(url.host or ""):
         return None
     proxies = getproxies_environment()
     # Environment variables only: urllib's getproxies() would read the system's settings, and
     # so would proxy_bypass() if there were none.
     proxy = proxies.get(url.scheme) or proxies.get("all")
-    if not proxy or proxy_bypass(f"{host}:{url.port}"):
+    if not proxy or proxy_bypass(f"{url.host}:{url.port}"):
         return None
-    return URL(proxy if "://" in proxy else f"http://{proxy}")
+    if (address := _proxy_in_environment(proxy)) is None:
+        raise AI365VIPProxyError(
+            f"The environment's {url.scheme}_proxy or all_proxy is not an http://, https://, "
+            "socks4:// or socks5:// address. Correct it, or set `proxy`, or put the host into "
+            "no_proxy."
+        )
+    return address
+
+
+@functools.lru_cache(maxsize=16)
+def _proxy_in_environment(value: str) -> URL | None:
+    try:
+        return URL(check_proxy(value if "://" in value else f"http://{value}") or "")
+    except ValueError:
+        return None
+
+
+@functools.lru_cache(maxsize=64)
+def _is_loopback(host: str) -> bool:
+    name = host.rstrip(".").lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
 
 
 def _password(proxy: str | None) -> str | None:

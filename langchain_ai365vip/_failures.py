@@ -356,7 +356,8 @@ _TRANSPORT: Final[tuple[tuple[type[BaseException], type[AI365VIPError], str], ..
     ),
     (aiohttp.ClientError, errors.AI365VIPConnectionError, "the connection failed"),
     (aiohttp.EofStream, errors.AI365VIPConnectionError, "the connection was closed"),
-    (asyncio.IncompleteReadError, errors.AI365VIPConnectionError, "the connection was closed"),
+    # Only the SOCKS library reads in this way; with a wrong password many proxies just close.
+    (asyncio.IncompleteReadError, errors.AI365VIPProxyError, "the proxy closed the connection"),
     (asyncio.LimitOverrunError, errors.AI365VIPConnectionError, "the connection failed"),
     (EOFError, errors.AI365VIPConnectionError, "the connection was closed"),
     (OSError, errors.AI365VIPConnectionError, "the connection failed"),

@@ -18,12 +18,14 @@ from typing import Any, NamedTuple, Protocol
 
 import aiohttp
 from aiohttp.connector import Connection
+from yarl import URL
 
 _ATTRIBUTE = "_langchain_ai365vip_sessions"
 
 # The reference server advertises 5 s and closes at 6 (measured); a connection that we
 # give up first is never found dead by a request.
 KEEPALIVE_SECONDS = 4.0
+_SOCKS_PORT = 1080
 _MAX_STATUS_LINE = 128 * 1024
 
 
@@ -191,13 +193,23 @@ def socks_connector(url: str, **limits: Any) -> aiohttp.BaseConnector:
         ImportError: `aiohttp-socks` is not installed.
     """
     try:
-        from aiohttp_socks import ProxyConnector
+        from aiohttp_socks import ProxyConnector, ProxyType
     except ImportError as exc:
         raise ImportError(
             'A SOCKS proxy needs the package aiohttp-socks: pip install "langchain-ai365vip[socks]"'
         ) from exc
-    # rdns: the proxy resolves the name, so that it does not leak to the local resolver.
-    connector: aiohttp.BaseConnector = ProxyConnector.from_url(url, rdns=True, **limits)
+    proxy = URL(url)
+    connector: aiohttp.BaseConnector = ProxyConnector(
+        proxy_type=ProxyType.SOCKS4 if proxy.scheme.startswith("socks4") else ProxyType.SOCKS5,
+        host=proxy.host or "",
+        port=proxy.port or _SOCKS_PORT,
+        username=proxy.user,
+        password=proxy.password,
+        # The proxy resolves the name, so that it does not leak to the local resolver. Plain
+        # SOCKS4 cannot; its extension, 4a, can.
+        rdns=proxy.scheme != "socks4",
+        **limits,
+    )
     return connector
 
 

@@ -92,7 +92,7 @@ OUTCOMES: dict[str, type[errors.AI365VIPError] | None] = {
     "aiohttp.BadHttpMethod": RESPONSE,
     "aiohttp.InvalidURLError": RESPONSE,
     "asyncio.TimeoutError": TIMEOUT,
-    "asyncio.IncompleteReadError": CONNECTION,
+    "asyncio.IncompleteReadError": PROXY,
     "asyncio.LimitOverrunError": CONNECTION,
     "asyncio.InvalidStateError": UNCHANGED,
     "asyncio.BrokenBarrierError": UNCHANGED,
