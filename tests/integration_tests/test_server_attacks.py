@@ -378,7 +378,7 @@ async def test_the_key_is_compared_in_constant_time(
         return real(expected, given)
 
     real = hmac.compare_digest
-    monkeypatch.setattr("langchain_ai365vip.server.hmac.compare_digest", compare)
+    monkeypatch.setattr("langchain_ai365vip._access.hmac.compare_digest", compare)
     scene = Scene()
     async with LocalServer(scene.quick(), api_key=KEY) as server:
         answer = await Client.of(server.base_url).ask(chat_body(key=key))

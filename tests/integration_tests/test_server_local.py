@@ -62,6 +62,11 @@ def test_a_port_in_use_is_an_error_of_start() -> None:
     assert threading.active_count() == before
 
 
+def test_a_port_that_cannot_be_is_an_error_of_start() -> None:
+    with pytest.raises(OverflowError):
+        LocalServer(says("a"), port=70_000).start()
+
+
 async def test_stopping_cuts_replies_and_cancels_their_models() -> None:
     cancelled = threading.Event()
 

@@ -1,0 +1,355 @@
+"""The endpoint's handlers: a request is checked, its model run, the text sent as it comes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import socket
+import struct
+from base64 import b64encode
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing
+from hashlib import sha256
+from http import HTTPStatus
+from importlib import resources
+from typing import Any, Final, NamedTuple, cast
+
+from aiohttp import HttpVersion11, web
+
+from langchain_ai365vip._access import Access, RefusedError
+from langchain_ai365vip._protocol import (
+    CHAT_PATH,
+    MODELS_PATH,
+    ChatRequest,
+    DeltaEncoder,
+    MalformedRequest,
+    parse_chat_request,
+    parse_models_request,
+    reason_phrase,
+)
+from langchain_ai365vip._served import (
+    Failure,
+    TextSource,
+    UnsupportedOutputError,
+    failure_of,
+    has_tool_calls,
+)
+
+# The public module's name: users know no other.
+logger = logging.getLogger("langchain_ai365vip.server")
+
+BUSY_RETRY_AFTER: Final = 1
+
+
+class Limits(NamedTuple):
+    """What one request may take; see `create_app`."""
+
+    max_body_size: int
+    max_concurrency: int
+    body_timeout: float
+    send_timeout: float
+
+
+class Endpoint:
+    """The handlers of one application.
+
+    Args:
+        sources: What answers, by model id.
+        any_id: The one source answers whatever id is asked for.
+        access: Who may call.
+        limits: What one request may take.
+        debug: Tell clients the exception's own message, and log its traceback.
+    """
+
+    def __init__(
+        self,
+        sources: Mapping[str, TextSource],
+        *,
+        any_id: bool,
+        access: Access,
+        limits: Limits,
+        debug: bool,
+    ) -> None:
+        self._sources = sources
+        self._any = next(iter(sources.values())) if any_id else None
+        self._access = access
+        self._limits = limits
+        self._debug = debug
+        self._running = 0
+
+    def application(self, *, page: bool) -> web.Application:
+        """Make the application, with or without the page at `/`."""
+        app = web.Application(middlewares=[self._guard])
+        app.on_response_prepare.append(self._add_headers)
+        app.router.add_post(CHAT_PATH, self._chat)
+        app.router.add_put(CHAT_PATH, self._chat)
+        app.router.add_post(MODELS_PATH, self._models)
+        for path in (CHAT_PATH, MODELS_PATH):
+            app.router.add_options(path, self._preflight)
+            app.router.add_route("*", path + "/", _redirect(path))
+        if page:
+            app.router.add_get("/", _page())
+        return app
+
+    @web.middleware
+    async def _guard(
+        self, request: web.Request, handler: Callable[[web.Request], Any]
+    ) -> web.StreamResponse:
+        """Check the caller, and make one kind of answer of everything that goes wrong."""
+        try:
+            self._access.check_connection(request)
+            self._access.check_host(request)
+            if not self._access.allows_origin(request):
+                raise RefusedError(403, "Origin is not allowed: add it to allowed_origins")
+            return cast(web.StreamResponse, await handler(request))
+        except RefusedError as error:
+            return _refusal(error.status, error.line, error.headers)
+        except MalformedRequest as error:
+            return _refusal(400, str(error))
+        except web.HTTPException as error:  # the router's 404 and 405
+            allow = {name: error.headers[name] for name in ("Allow",) if name in error.headers}
+            return _refusal(error.status, error.reason, allow)
+
+    async def _add_headers(self, request: web.Request, response: web.StreamResponse) -> None:
+        headers = response.headers
+        headers["Server"] = "ai365vip"
+        headers["Cache-Control"] = "no-store"
+        headers["X-Content-Type-Options"] = "nosniff"
+        if "Origin" in request.headers and self._access.allows_origin(request):
+            headers["Access-Control-Allow-Origin"] = request.headers["Origin"]
+            headers["Vary"] = "Origin"
+
+    async def _preflight(self, _: web.Request) -> web.Response:
+        """Let pages of allowed origins send JSON; `_guard` has refused all others."""
+        headers = {
+            "Access-Control-Allow-Methods": "POST, PUT",
+            "Access-Control-Allow-Headers": "content-type",
+            "Access-Control-Max-Age": "600",
+        }
+        return web.Response(status=204, headers=headers)
+
+    async def _models(self, request: web.Request) -> web.Response:
+        self._access.check_key(parse_models_request(await self._body(request)))
+        listing = [{"id": name, "name": name} for name in self._sources]
+        return web.Response(text=json.dumps(listing), headers=_TEXT)
+
+    async def _chat(self, request: web.Request) -> web.StreamResponse:
+        chat = parse_chat_request(await self._body(request))
+        self._access.check_key(chat.key)
+        source = self._source(chat.model)
+        if self._running >= self._limits.max_concurrency:
+            raise RefusedError(
+                503,
+                f"The server is busy with {self._running} replies, try again",
+                {"Retry-After": str(BUSY_RETRY_AFTER)},
+            )
+        self._running += 1
+        try:
+            return await self._answer(request, source, chat)
+        finally:
+            self._running -= 1
+
+    def _source(self, name: str) -> TextSource:
+        source = self._any or self._sources.get(name)
+        if source is None:
+            known = ", ".join(self._sources)
+            raise RefusedError(404, f"The model does not exist, there are: {known}")
+        return source
+
+    async def _body(self, request: web.Request) -> bytes:
+        if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise RefusedError(
+                415, "Content-Encoding: expected none, compressed bodies are not read"
+            )
+        if (request.content_length or 0) > self._limits.max_body_size:
+            raise self._too_large()
+        try:
+            return await asyncio.wait_for(self._collect(request), self._limits.body_timeout)
+        except asyncio.TimeoutError:
+            line = f"The request's body did not arrive within {self._limits.body_timeout:g} seconds"
+            raise RefusedError(408, line, _CLOSE) from None
+        except (web.RequestPayloadError, ConnectionError):  # broken encoding, or cut off
+            raise RefusedError(400, "body: expected valid HTTP, to its end", _CLOSE) from None
+
+    async def _collect(self, request: web.Request) -> bytes:
+        parts, size = [], 0
+        async for part in request.content.iter_any():
+            size += len(part)
+            if size > self._limits.max_body_size:
+                raise self._too_large()
+            parts.append(part)
+        return b"".join(parts)
+
+    def _too_large(self) -> RefusedError:
+        line = f"The request's body is larger than {self._limits.max_body_size} bytes"
+        return RefusedError(413, line, _CLOSE)
+
+    async def _answer(
+        self, request: web.Request, source: TextSource, chat: ChatRequest
+    ) -> web.StreamResponse:
+        """Run the model; the head goes out with its first text, so that a failure has a status."""
+        if request.transport is None:
+            return _refusal(400, "The client went away")  # which nobody reads
+        reply = _Reply(request, request.transport, self._limits.send_timeout)
+        try:
+            stream, text_of = source.stream(chat)
+            async with aclosing(cast(Any, stream)):
+                await reply.send_all(stream, text_of)
+        except Exception as error:
+            if reply.client_is_gone:
+                return reply.response
+            self._log(chat.model, error)
+            return reply.cut() if reply.started else self._failed(failure_of(error), error)
+        finally:
+            reply.finish()
+        return reply.response
+
+    def _log(self, name: str, error: Exception) -> None:
+        # %a and the bound: what a client or a provider sent must not forge log lines.
+        logger.warning("model %a failed: %.1000a", name, error, exc_info=self._debug)
+
+    def _failed(self, failure: Failure, error: Exception) -> web.Response:
+        headers = {}
+        if failure.retry_after is not None:
+            headers["Retry-After"] = str(failure.retry_after)
+        if self._debug:
+            return _refusal(failure.status, f"{type(error).__name__}: {error}", headers)
+        return _refusal(failure.status, failure.reason, headers)
+
+
+_TEXT = {"Content-Type": "text/plain;charset=UTF-8"}
+_CLOSE = {"Connection": "close"}
+
+
+def _page() -> Callable[[web.Request], Any]:
+    """Make the handler of `/`: a page that may run its own script and talk to us alone."""
+    html = (resources.files(__package__) / "page.html").read_text("utf-8")
+    script, style = (_source_hash(html, tag) for tag in ("script", "style"))
+    headers = {
+        "Content-Type": "text/html; charset=utf-8",
+        "Content-Security-Policy": (
+            f"default-src 'none'; script-src {script}; style-src {style}; connect-src 'self'; "
+            "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+            "require-trusted-types-for 'script'; trusted-types 'none'"
+        ),
+        "Referrer-Policy": "no-referrer",
+    }
+
+    async def page(_: web.Request) -> web.Response:
+        return web.Response(text=html, headers=headers)
+
+    return page
+
+
+def _source_hash(html: str, tag: str) -> str:
+    """Make the CSP source that allows exactly the text of the page's one such element."""
+    text = html.partition(f"<{tag}>")[2].partition(f"</{tag}>")[0]
+    return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
+
+
+def _redirect(path: str) -> Callable[[web.Request], Any]:
+    async def redirect(_: web.Request) -> web.Response:
+        # To a fixed path that is served, so it can neither loop nor lead elsewhere.
+        return web.Response(status=308, headers={"Location": path})
+
+    return redirect
+
+
+def _refusal(status: int, line: str, headers: Mapping[str, str] | None = None) -> web.Response:
+    """Make an error answer: the line in the reason phrase, where browsers' clients read it."""
+    response = web.Response(
+        status=status,
+        reason=reason_phrase(line) or HTTPStatus(status).phrase,
+        text=line,
+        headers={**_TEXT, **(headers or {})},
+    )
+    if headers and "Connection" in headers:
+        response.force_close()
+    return response
+
+
+class _Reply:
+    """One streamed 200: opened by the first text, ended cleanly or cut."""
+
+    def __init__(
+        self, request: web.Request, transport: asyncio.Transport, send_timeout: float
+    ) -> None:
+        self.response = web.StreamResponse(headers=_REPLY_HEADERS)
+        self._request = request
+        self._transport = transport
+        self._timeout = send_timeout
+        self._delivered = -1
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(send_timeout, self._look)
+        self._done = False
+
+    @property
+    def started(self) -> bool:
+        return self.response.prepared
+
+    @property
+    def client_is_gone(self) -> bool:
+        return self._transport.is_closing()
+
+    async def send_all(self, stream: AsyncIterator[Any], text_of: Callable[[Any], str]) -> None:
+        """Send each output's text at once, and the end. Every token passes here: keep it lean."""
+        encoder = DeltaEncoder()
+        encode, write = encoder.encode, self.response.write
+        calls = False
+        async for output in stream:
+            data = encode(text_of(output))
+            if data:
+                if not self.started:
+                    await self.response.prepare(self._request)
+                await write(data)
+            else:
+                calls = calls or has_tool_calls(output)
+        await self._end(encoder.flush(), calls)
+
+    async def _end(self, rest: bytes, calls: bool) -> None:
+        if not self.started:
+            if calls and not rest:
+                raise UnsupportedOutputError(
+                    "The model answered with tool calls and no text, and this endpoint can "
+                    "send only text: put an agent behind it, which makes the calls itself."
+                )
+            await self.response.prepare(self._request)
+        if rest:
+            await self.response.write(rest)
+        await self.response.write_eof()
+
+    def cut(self) -> web.StreamResponse:
+        """Close without the end mark: HTTP's way to say that a reply is not whole."""
+        if self._request.version < HttpVersion11:
+            # HTTP/1.0 has no end mark but the close itself; a reset tells the difference.
+            self._transport.get_extra_info("socket").setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+            )
+            self._transport.abort()
+        else:
+            self._transport.close()
+        return self.response
+
+    def finish(self) -> None:
+        """Stop watching once what was written has gone out."""
+        self._done = True
+        if not self._transport.get_write_buffer_size():
+            self._timer.cancel()
+
+    def _look(self) -> None:
+        """End the connection of a client that takes nothing. Costs nothing per token."""
+        pending = self._transport.get_write_buffer_size()
+        delivered = self._request.writer.output_size - pending
+        if pending and delivered == self._delivered:
+            self._transport.abort()
+            return
+        self._delivered = delivered if pending else -1
+        if pending or not self._done:
+            self._timer = self._loop.call_later(self._timeout, self._look)
+
+
+# The reference sends no Content-Type. With one, and nosniff, a browser never takes a
+# model's text for a page; clients of the protocol do not look at it. The last asks
+# nginx not to collect the reply.
+_REPLY_HEADERS = {"Content-Type": "text/plain;charset=UTF-8", "X-Accel-Buffering": "no"}
