@@ -27,6 +27,7 @@ from langchain_core.caches import BaseCache
 from langchain_core.globals import set_llm_cache
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from langchain_core.rate_limiters import InMemoryRateLimiter
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
 from langgraph.graph.message import add_messages
@@ -70,8 +71,9 @@ class State(TypedDict):
 
 
 def graph_of(model: ChatAI365VIP, *, sync: bool = False) -> Any:
-    async def answer(state: State) -> dict[str, Any]:
-        return {"messages": [await model.ainvoke(state["messages"])]}
+    # LangGraph on Python 3.10 needs the config to be passed on in async nodes.
+    async def answer(state: State, config: RunnableConfig) -> dict[str, Any]:
+        return {"messages": [await model.ainvoke(state["messages"], config)]}
 
     def answer_sync(state: State) -> dict[str, Any]:
         return {"messages": [model.invoke(state["messages"])]}
