@@ -14,16 +14,19 @@ from typing import Any
 
 import pytest
 import trustme
+from aiohttp import web
 from blockbuster import BlockBuster, BlockingError, blockbuster_ctx
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from langchain_ai365vip import AI365VIP, AvailableModel, _pool, _tokens
+from langchain_ai365vip import AI365VIP, AvailableModel, Timeout, _pool, _tokens
 from langchain_ai365vip._protocol import chat_payload
 from langchain_ai365vip.errors import (
     AI365VIPContextOverflowError,
     AI365VIPInvalidRequestError,
+    AI365VIPRateLimitError,
     AI365VIPResponseError,
+    AI365VIPTimeoutError,
 )
 from tests.endpoint import Endpoint
 
@@ -328,6 +331,20 @@ async def test_the_connection_is_closed_at_the_hit_while_the_caller_still_has_th
     async for chunk in ask(paced, stop="END"):
         assert chunk == "one "
         assert await asyncio.to_thread(paced.closed.wait, 10)
+
+
+@pytest.mark.parametrize("limit", [0.05, Timeout(first_byte=0.05)], ids=["seconds", "Timeout"])
+async def test_the_timeout_is_honoured(paced: Endpoint, limit: Any) -> None:
+    with pytest.raises(AI365VIPTimeoutError, match="waiting for the first byte"):
+        await answer(paced, timeout=limit, max_retries=0)
+    assert paced.requests == 1
+
+
+async def test_an_error_of_the_server_is_ours_after_the_retries(endpoint: Endpoint) -> None:
+    endpoint.response = lambda _: web.Response(status=429, headers={"Retry-After": "0"})
+    with pytest.raises(AI365VIPRateLimitError):
+        await answer(endpoint, max_retries=3)
+    assert endpoint.requests == 4
 
 
 async def test_response_format_is_ignored_with_a_warning(endpoint: Endpoint) -> None:
