@@ -51,14 +51,15 @@ def executed(path: Path) -> dict[str, Any]:
 
 
 def output_text(cell: Cell) -> str:
-    """Return what a cell printed and its value, as text.
+    """Return what a cell printed and its value, as text; not what it logged.
 
     Args:
         cell: A code cell.
     """
     parts: list[str] = []
     for output in cell["outputs"]:
-        parts += output["text"] if "text" in output else output["data"]["text/plain"]
+        if output.get("name") != "stderr":
+            parts += output["text"] if "text" in output else output["data"]["text/plain"]
     return "".join(parts)
 
 
