@@ -14,7 +14,7 @@ from tests.generated import PARTS, README, renewed
 
 TEXT = README.read_text(encoding="utf-8")
 # Where the README says that an endpoint is.
-URL = "http://127.0.0.1:3000"
+URL = "http://127.0.0.1:8000"
 # What the endpoint answers, by what stands in the prompt or in the last turn: the first that fits.
 # The plain answers are those of the demo weights.
 ANSWERS = (
