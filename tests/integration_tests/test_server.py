@@ -367,6 +367,31 @@ async def test_the_model_is_cancelled_when_the_client_goes_away(texts: list[str]
         assert (await client.ask()).status == 200  # and its place is free again
 
 
+async def test_without_handler_cancellation_the_model_ends_at_its_next_token() -> None:
+    started, gone, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def script() -> AsyncIterator[str]:
+        try:
+            yield "a"
+            started.set()
+            await gone.wait()
+            while True:
+                yield "b"
+                await asyncio.sleep(0)
+        finally:
+            ended.set()
+
+    app = create_app(ScriptedModel(script=script))
+    async with serve_app(app, handler_cancellation=False) as client:
+        _, writer = await client.connect()
+        writer.write(client.request(chat_body()))
+        await started.wait()
+        writer.close()
+        await writer.wait_closed()
+        gone.set()
+        await ended.wait()
+
+
 async def test_an_empty_reply_is_an_empty_200() -> None:
     async with serve(says("")) as client:
         assert (await client.ask()).chunks == [b""]

@@ -346,9 +346,10 @@ ATTACKS = [
 
 
 def attack_table() -> str:
-    """The table in Markdown, for the README."""
-    rows = [f"| {attack.name} | {attack.outcome} |" for attack in ATTACKS]
-    return "\n".join(["| attack | what it gets |", "|---|---|", *rows])
+    """The table in Markdown, for the README; the last rows have tests of their own below."""
+    outcomes = [(attack.name, attack.outcome) for attack in ATTACKS]
+    rows = [f"| {name} | {outcome} |\n" for name, outcome in (*outcomes, *PROVED_BELOW.values())]
+    return "| attack | what it gets |\n|---|---|\n" + "".join(rows)
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=[attack.name for attack in ATTACKS])
@@ -421,7 +422,11 @@ async def test_without_a_key_other_machines_are_refused_wherever_the_app_was_bou
         "GET", "/nothing", {"Host": "localhost"}, transport=FakeTransport(sockname), app=app
     )
     answer = await app._handle(request)
-    assert answer.status == (404 if served else 403)
+    assert (answer.status, answer.reason) == (
+        (404, "Not Found")
+        if served
+        else (403, "This endpoint has no API key, so it answers only on a loopback address")
+    )
 
 
 async def test_a_body_that_breaks_in_the_parser_gets_a_400() -> None:
@@ -527,5 +532,25 @@ def test_any_body_gets_a_reply_or_a_400_and_leaves_no_trace_in_the_log(
     assert caplog.records == []
 
 
+PROVED_BELOW: dict[Callable[..., Any], tuple[str, str]] = {
+    test_the_key_is_compared_in_constant_time: (
+        "guessing the key by how long the refusal takes",
+        "compared in constant time",
+    ),
+    test_without_a_key_other_machines_are_refused_wherever_the_app_was_bound: (
+        "another machine, where no key is set",
+        "403 This endpoint has no API key, so it answers only on a loopback address",
+    ),
+    test_what_is_logged_of_a_failure_is_one_escaped_line: (
+        "line breaks and terminal codes for the log",
+        "escaped, one line for each failure, cut to a bound",
+    ),
+    test_any_body_gets_a_reply_or_a_400_and_leaves_no_trace_in_the_log: (
+        "random bytes and random JSON of nearly the right shape",
+        "200, or 400 that names the field; never a 500, a traceback or a line in the log",
+    ),
+}
+
+
 if __name__ == "__main__":
-    sys.stdout.write(attack_table() + "\n")
+    sys.stdout.write(attack_table())
