@@ -384,15 +384,13 @@ class RayRows:
         schema: A JSON schema that the answers must fit.
 
     Example:
-        ```python
-        rows = ray.data.read_json("in.jsonl", lines=True)
+        ```text
+        rows = ray.data.read_json("in.jsonl")
         rows.map_batches(
             RayRows,
             fn_constructor_kwargs={"settings": {"model": "gpt-4o"}},
             batch_size=16,
             concurrency=2,
-            max_restarts=4,
-            max_task_retries=4,
         ).write_json("out")
         ```
     """
@@ -415,9 +413,10 @@ class RayRows:
             differs from row to row.
         """
         names = list(batch)
+        columns = [_plain(column) for column in batch.values()]
         rows = [
             {"index": place, **dict(zip(names, values, strict=True))}
-            for place, values in enumerate(zip(*batch.values(), strict=True))
+            for place, values in enumerate(zip(*columns, strict=True))
         ]
 
         async def answered() -> list[Row]:
@@ -429,3 +428,8 @@ class RayRows:
             "index": [row["index"] for row in results],
             "answer": [json.dumps(row, ensure_ascii=False, default=str) for row in results],
         }
+
+
+def _plain(column: Any) -> list[Any]:
+    # Ray hands over NumPy arrays, whose items are no JSON values.
+    return list(column.tolist() if hasattr(column, "tolist") else column)

@@ -39,6 +39,7 @@ class Endpoint:
         response: Makes the answer to a request in place of a reply, or returns `None`.
         closed: Set when a client went away before its reply was complete.
         paced: Send a piece only after a `release()`.
+        delay: Seconds before each piece.
     """
 
     def __init__(self, pieces: Pieces = ("Hello", " there", "!")) -> None:
@@ -53,6 +54,7 @@ class Endpoint:
         self.models: Any = [{"id": "gpt-4o", "name": "GPT-4o"}]
         self.closed = threading.Event()
         self.paced = False
+        self.delay = 0.0
         self.base_url = ""
         self._released = threading.Semaphore(0)
         self._release_all = False
@@ -161,6 +163,8 @@ class Endpoint:
         return body
 
     async def _may_send(self) -> None:
+        if self.delay:
+            await asyncio.sleep(self.delay)
         while self.paced and not self._release_all:
             if self._released.acquire(blocking=False):
                 return

@@ -250,3 +250,92 @@ def check(
         )
         with opened(target) as client:
             sys.exit(checking.check(client))
+
+
+@app.command()
+def batch(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="IN.jsonl",
+            exists=True,
+            dir_okay=False,
+            help="A prompt, or an object with prompt or messages, and perhaps id, per line.",
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="OUT.jsonl",
+            dir_okay=False,
+            help="Answers; grows as they come.",
+        ),
+    ],
+    concurrency: Annotated[int, typer.Option(min=1, help="Rows asked for at a time.")] = 16,
+    schema: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.json",
+            exists=True,
+            dir_okay=False,
+            help="JSON schema: answers are objects that fit it.",
+        ),
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Ask again for rows that failed before.")
+    ] = False,
+    ordered: Annotated[
+        bool, typer.Option("--ordered", help="Bring the finished output into the input's order.")
+    ] = False,
+    local: Local = False,
+    gguf: Gguf = None,
+    base_url: BaseUrl = None,
+    model: ModelId = None,
+    system: Annotated[str | None, typer.Option(metavar="TEXT", help="System prompt.")] = None,
+    temperature: Annotated[
+        float | None, typer.Option(metavar="NUMBER", help="Sampling temperature.")
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(metavar="NUMBER", help="Bound on an answer's length, about.")
+    ] = None,
+    api_key: ApiKey = None,
+    proxy: Proxy = None,
+    ca_bundle: CaBundle = None,
+    timeout: Timeout = None,
+    debug: Debug = False,
+) -> None:
+    """Answer the rows of a JSON Lines file.
+
+    Rows that stand in the output are not asked for again: after Ctrl-C, or worse, run the
+    same command to go on.
+    """
+    with ending(debug=debug):
+        from langchain_ai365vip._cli.batch import answer_rows
+        from langchain_ai365vip._cli.endpoints import Target, opened
+
+        target = Target(
+            local=local,
+            gguf=gguf,
+            base_url=base_url,
+            model=model,
+            system=system,
+            temperature=temperature,
+            max_tokens=max_tokens,
+            api_key=api_key,
+            proxy=proxy,
+            ca_bundle=ca_bundle,
+            timeout=timeout,
+        )
+        with opened(target) as client:
+            code = answer_rows(
+                client,
+                source,
+                output,
+                concurrency=concurrency,
+                schema=schema,
+                retry_failed=retry_failed,
+                ordered=ordered,
+            )
+        sys.exit(code)

@@ -20,7 +20,17 @@ PUBLIC = {
         "Timeout",
         "__version__",
     },
+    "langchain_ai365vip.batch": {
+        "Progress",
+        "RayRows",
+        "abatch_file",
+        "answer_row",
+        "answering",
+        "batch_file",
+        "messages_of",
+    },
     "langchain_ai365vip.chat_models": {"ChatAI365VIP"},
+    "langchain_ai365vip.cli": {"main"},
     "langchain_ai365vip.errors": {
         "AI365VIPAPIError",
         "AI365VIPAuthenticationError",

@@ -1,0 +1,85 @@
+"""The command `batch`: a file of rows, a progress bar, an exit code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from langchain_ai365vip import ChatAI365VIP
+from langchain_ai365vip._cli.exits import Exit, UserError
+from langchain_ai365vip._cli.terminal import note
+from langchain_ai365vip.batch import Progress, batch_file
+
+
+def answer_rows(
+    client: ChatAI365VIP,
+    source: Path,
+    target: Path,
+    *,
+    concurrency: int,
+    schema: Path | None,
+    retry_failed: bool,
+    ordered: bool,
+) -> Exit:
+    """Answer the rows of a file, and say how it went."""
+    with _bar() as show:
+        progress = batch_file(
+            source,
+            target,
+            client,
+            concurrency=concurrency,
+            schema=None if schema is None else _schema(schema),
+            retry_failed=retry_failed,
+            ordered=ordered,
+            on_progress=show,
+        )
+    note(
+        f"{progress.answered} answered, {progress.failed} failed, {progress.skipped} were there "
+        f"before: {target}"
+    )
+    if progress.failed:
+        note("Failed rows hold their error; --retry-failed asks for them again.")
+    return Exit.FAILED if progress.failed else Exit.OK
+
+
+def _schema(path: Path) -> dict[str, Any]:
+    try:
+        schema = json.loads(path.read_bytes())
+    except ValueError as exc:
+        raise UserError(f"--schema: {path} is not JSON: {exc}") from exc
+    if not isinstance(schema, dict):
+        raise UserError(f"--schema: {path} is not a JSON schema, which is an object.")
+    return schema
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[Progress], None]]:
+    """Show the rows done, the rate and the errors, at a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    console = Console(stderr=True)
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]:.1f} rows/s"),
+        TextColumn("{task.fields[failed]} failed"),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=None, rate=0.0, failed=0)
+
+        def show(progress: Progress) -> None:
+            bar.update(
+                task,
+                total=progress.total,
+                completed=progress.done,
+                rate=progress.rate,
+                failed=progress.failed,
+            )
+
+        yield show
