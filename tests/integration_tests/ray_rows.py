@@ -28,7 +28,7 @@ TOKENS, SECONDS_A_TOKEN = 5, 0.02
 def main(workers: int, rows: int, *, kill: bool) -> dict[str, Any]:
     """Run the rows; return the answers' ids, the requests and the rate."""
     with (
-        Endpoint(lambda _body: ["word "] * TOKENS) as endpoint,
+        Endpoint(["word "] * TOKENS) as endpoint,
         tempfile.TemporaryDirectory() as at,
     ):
         endpoint.delay = SECONDS_A_TOKEN
