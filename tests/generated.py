@@ -6,7 +6,6 @@ with what its function here returns.
 
 from __future__ import annotations
 
-import functools
 import os
 import re
 import subprocess
@@ -27,28 +26,38 @@ def _error_tree() -> str:
     return f"```text\n{tree}\n```\n"
 
 
-# What the console script does, wherever that was installed.
-_SCRIPT: Final = "import sys, langchain_ai365vip.cli as c; sys.argv[0] = 'ai365vip'; c.main()"
+# What the console script does, for one command after the other.
+_SCRIPT: Final = """
+import sys
+from langchain_ai365vip.cli import main
+for command in sys.argv[1:]:
+    sys.argv = ["ai365vip", *command.split(), "--help"]
+    print("$", *sys.argv, flush=True)
+    try:
+        main()
+    except SystemExit as exit:
+        assert not exit.code
+"""
 
 
-@functools.cache
-def _help(*command: str) -> str:
-    """Return what the command line says about itself, on a terminal of 80 columns."""
+def _help(*commands: str) -> str:
+    """Return what commands say about themselves on a terminal of 80 columns."""
     shown = subprocess.run(
-        [sys.executable, "-c", _SCRIPT, *command, "--help"],
+        [sys.executable, "-c", _SCRIPT, *(commands or [""])],
         env={**os.environ, "COLUMNS": "80", "TERM": "dumb"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=True,
     ).stdout
-    lines = (line.rstrip() for line in shown.strip("\n").splitlines())
-    return "\n".join(["```text", f"$ ai365vip {' '.join([*command, '--help'])}", *lines, "```", ""])
+    lines = "\n".join(line.rstrip() for line in shown.splitlines())
+    each = re.split(r"^(?=\$ )", lines, flags=re.MULTILINE)[1:]
+    return "\n".join(f"```text\n{text.strip()}\n```\n" for text in each)
 
 
 def _commands() -> str:
     names = re.findall(r"^  (\w+)  ", _help().partition("Commands:")[2], re.MULTILINE)
-    return "\n".join(_help(name) for name in names)
+    return _help(*names)
 
 
 PARTS: Final[Mapping[str, Callable[[], str]]] = {
