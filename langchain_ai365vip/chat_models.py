@@ -665,7 +665,8 @@ class ChatAI365VIP(BaseChatModel):
 
         Raises:
             ValueError: A tool of a provider's own, such as OpenAI's web search, which this
-                endpoint cannot run; two tools of one name; an unknown `tool_choice`.
+                endpoint cannot run; an unknown `tool_choice`. Two tools of one name are
+                refused when they are used.
         """
         bound = to_openai_tools(tools, strict=strict)
         normalise_tool_choice(tool_choice, [tool["function"]["name"] for tool in bound])

@@ -6,6 +6,7 @@ with what its function here returns.
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -60,10 +61,30 @@ def _commands() -> str:
     return _help(*names)
 
 
+def _modules() -> str:
+    """Return the first line of every module, which says what it is for."""
+    rows = ["| module | what it is for |", "|---|---|"]
+    for path in sorted((README.parent / "langchain_ai365vip").rglob("*.py")):
+        doc = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        name = path.relative_to(README.parent / "langchain_ai365vip").as_posix()
+        if name.count("/") == 0 and not name.startswith("__init__"):
+            rows.append(f"| `{name}` | {' '.join(doc.partition(chr(10) * 2)[0].split())} |")
+    return "\n".join(rows) + "\n"
+
+
+def _attacks() -> str:
+    """Return the attacks on the endpoint that the tests try, and what they get."""
+    from tests.integration_tests.test_server_attacks import attack_table
+
+    return attack_table().strip() + "\n"
+
+
 PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "help": _help,
     "commands": _commands,
     "errors": _error_tree,
+    "modules": _modules,
+    "attacks": _attacks,
 }
 
 
