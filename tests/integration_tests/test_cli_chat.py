@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import io
+import signal
 import sys
+import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
 import pytest
 from langchain_core.language_models import FakeListChatModel
+from langchain_core.messages import HumanMessage
 
 from langchain_ai365vip import ChatAI365VIP, __version__
 from langchain_ai365vip._cli.app import app
-from langchain_ai365vip._cli.chat import Conversation
+from langchain_ai365vip._cli.chat import Conversation, answer
 from langchain_ai365vip._cli.exits import Exit, ending
 from langchain_ai365vip._cli.serve import serve
 from langchain_ai365vip._cli.terminal import warnings_as_notes
@@ -131,6 +134,30 @@ def test_a_failed_turn_is_reported_and_leaves_the_conversation_as_it_was(
     shown = capsys.readouterr()
     assert shown.out == "fine\nfine\n"
     assert "[not kept in the conversation]" in shown.err
+
+
+def test_an_interrupt_that_does_not_wake_the_waiting_thread_still_ends_the_wait(
+    paced: Endpoint, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = ChatAI365VIP(base_url=paced.base_url, max_retries=0)
+    parts: list[str] = []
+
+    def interrupt() -> None:
+        while not parts:
+            paced.closed.wait(0.01)
+        # To this thread: the main one has the signal to handle and is not woken by it, as
+        # when a Ctrl-C comes in the instant before its wait begins.
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+        if not paced.closed.wait(20):
+            paced.release_all()  # the wait goes on: end it by more text, which fails the test
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    paced.release()
+    with pytest.raises(KeyboardInterrupt):
+        answer(model, [HumanMessage("Hi")], parts)
+    thread.join()
+    assert parts == ["Hello"]
 
 
 def test_serving_on_a_port_in_use_is_explained(
