@@ -5,14 +5,11 @@ from __future__ import annotations
 import asyncio
 import functools
 import io
-import ipaddress
 import json
 import ssl
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, NamedTuple
-from urllib.request import getproxies_environment, proxy_bypass
 from warnings import warn
 
 import aiohttp
@@ -34,6 +31,13 @@ from langchain_ai365vip._failures import (
 )
 from langchain_ai365vip._limits import Limits
 from langchain_ai365vip._pool import ConnectionSettings, PooledSession, sessions_of
+from langchain_ai365vip._proxy import (
+    Proxy,
+    check_proxy,
+    environment_proxy,
+    parsed_url,
+    refuse_tls_in_tls,
+)
 from langchain_ai365vip._reply import Reply
 from langchain_ai365vip._timeouts import HeadDeadline, Timeout
 from langchain_ai365vip._tokens import best_counter, server_counter, utf8_length
@@ -42,7 +46,6 @@ from langchain_ai365vip.errors import (
     AI365VIPContextOverflowError,
     AI365VIPError,
     AI365VIPInvalidRequestError,
-    AI365VIPProxyError,
     AI365VIPResponseError,
     AI365VIPTLSError,
 )
@@ -51,8 +54,6 @@ MAX_REDIRECTS: Final = 3
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _MAX_WAIT: Final = 60.0
 _LARGE_BODY: Final = 2**20
-_TLS_IN_TLS: Final = sys.version_info >= (3, 11)
-_SOCKS: Final = frozenset({"socks4", "socks4a", "socks5", "socks5h"})
 
 OnRetry = Callable[[tenacity.RetryCallState], Awaitable[None] | None]
 
@@ -216,6 +217,8 @@ class AI365VIP:
             headers=headers or {},
             max_retries=max_retries,
         )
+        # A traceback that shows local variables must not show them.
+        del proxy, api_key, headers
         model = cls.get_model(model)
         limits = Limits(stop or (), max_tokens, best_counter(model))
         prompt, turns, escaped = _protocol.check_special_tokens(
@@ -345,10 +348,12 @@ class AI365VIP:
         return reply
 
     async def _open_once(self, request: _Request) -> Reply:
-        redact = Redactor(self.api_key, *self.headers.values(), _password(self.proxy))
         url = request.url
+        # Redirects stay with one origin, so that the proxy stays the same, too.
+        proxy = self._proxy_for(url)
+        redact = self._redactor(proxy)
         for _ in range(MAX_REDIRECTS + 1):
-            reply, redirect = await self._post(url, request, redact)
+            reply, redirect = await self._post(url, request, proxy, redact)
             if reply is not None:
                 return reply
             url = redirect
@@ -359,11 +364,10 @@ class AI365VIP:
         )
 
     async def _post(
-        self, url: URL, request: _Request, redact: Redactor
+        self, url: URL, request: _Request, proxy: Proxy | None, redact: Redactor
     ) -> tuple[Reply | None, URL]:
         """Send once; return the reply, or where a harmless redirect points."""
         loop = asyncio.get_running_loop()
-        proxy = self._proxy_for(url)
         pooled = sessions_of(loop).get(self._settings(proxy))
         deadline = HeadDeadline(loop, self.timeout)
         # From before its head on: a sibling's aclose() must not cut it.
@@ -379,7 +383,10 @@ class AI365VIP:
                 raise
             return reply, url
         if response.status in _REDIRECTS:
-            return None, _harmless_redirect(response, redact)
+            target = _redirect_target(response)
+            if isinstance(target, URL):
+                return None, target
+            raise redirect_error(_without_body(response), url, target, redact)
         raise answer_error(await _answer(response, self.timeout), url, redact)
 
     async def _head(
@@ -387,7 +394,7 @@ class AI365VIP:
         url: URL,
         request: _Request,
         pooled: PooledSession,
-        proxy: URL | None,
+        proxy: Proxy | None,
         deadline: HeadDeadline,
         redact: Redactor,
     ) -> aiohttp.ClientResponse:
@@ -399,7 +406,7 @@ class AI365VIP:
                         url,
                         data=_in_pieces(request.body),
                         headers=request.headers,
-                        proxy=None if proxy is None or proxy.scheme in _SOCKS else proxy,
+                        proxy=None if proxy is None or proxy.is_socks else proxy.url,
                         ssl=tls,
                         allow_redirects=False,
                         trace_request_ctx=deadline,
@@ -425,17 +432,18 @@ class AI365VIP:
             return await _context_for(self.ca_bundle)
         return True
 
-    def _proxy_for(self, url: URL) -> URL | None:
-        proxy = URL(self.proxy) if self.proxy else _environment_proxy(url)
-        if not _TLS_IN_TLS and proxy is not None and proxy.scheme == url.scheme == "https":
-            raise AI365VIPProxyError(
-                "An https:// endpoint behind an https:// proxy needs Python 3.11 or later: TLS "
-                "inside TLS. Use an http:// or socks5:// proxy; the endpoint's TLS goes through it."
-            )
+    def _proxy_for(self, url: URL) -> Proxy | None:
+        proxy = Proxy(URL(self.proxy)) if self.proxy else environment_proxy(url)
+        if proxy is not None:
+            refuse_tls_in_tls(proxy, url)
         return proxy
 
-    def _settings(self, proxy: URL | None) -> ConnectionSettings:
-        socks = str(proxy) if proxy is not None and proxy.scheme in _SOCKS else None
+    def _redactor(self, proxy: Proxy | None) -> Redactor:
+        password = None if proxy is None else proxy.url.password
+        return Redactor(self.api_key, *self.headers.values(), password)
+
+    def _settings(self, proxy: Proxy | None) -> ConnectionSettings:
+        socks = proxy if proxy is not None and proxy.is_socks else None
         return ConnectionSettings(self.max_connections, socks)
 
     def _give_up(self, state: tenacity.RetryCallState) -> bool:
@@ -516,28 +524,17 @@ def _trims(payload: Mapping[str, Any], limit: int, count: Callable[[str], int]) 
     return _protocol.trims_history(payload["prompt"], payload["messages"], limit, count)
 
 
-def _harmless_redirect(response: aiohttp.ClientResponse, redact: Redactor) -> URL:
-    """Return where a redirect points if the request may follow it; raise otherwise."""
+def _redirect_target(response: aiohttp.ClientResponse) -> URL | str:
+    """Return where a redirect points if the request may follow it; or why it may not."""
     response.close()
-    target = _target(response)
     if response.status not in (307, 308):
-        why = "which turns a POST into a GET"
-    elif target is None:
-        why = "which cannot be read"
-    elif target.origin() != response.url.origin() or target.user is not None:
-        why = "which is another server"
-    else:
-        return target
-    raise redirect_error(_without_body(response), response.url, why, redact)
-
-
-def _target(response: aiohttp.ClientResponse) -> URL | None:
+        return "which turns a POST into a GET"
     try:
         target = response.url.join(URL(response.headers["Location"]))
-        target.origin()
+        same = target.origin() == response.url.origin() and target.user is None
     except (KeyError, ValueError):
-        return None
-    return target
+        return "which cannot be read"
+    return target if same else "which is another server"
 
 
 def _without_body(response: aiohttp.ClientResponse) -> Answer:
@@ -568,47 +565,6 @@ async def _read_beginning(response: aiohttp.ClientResponse, body: bytearray) -> 
         body += data if coding is None else coding.feed(data)
 
 
-def _environment_proxy(url: URL) -> URL | None:
-    if _is_loopback(url.host or ""):
-        return None
-    proxies = getproxies_environment()
-    # Environment variables only: urllib's getproxies() would read the system's settings, and
-    # so would proxy_bypass() if there were none.
-    proxy = proxies.get(url.scheme) or proxies.get("all")
-    if not proxy or proxy_bypass(f"{url.host}:{url.port}"):
-        return None
-    if (address := _proxy_in_environment(proxy)) is None:
-        raise AI365VIPProxyError(
-            f"The environment's {url.scheme}_proxy or all_proxy is not an http://, https://, "
-            "socks4:// or socks5:// address. Correct it, or set `proxy`, or put the host into "
-            "no_proxy."
-        )
-    return address
-
-
-@functools.lru_cache(maxsize=16)
-def _proxy_in_environment(value: str) -> URL | None:
-    try:
-        return URL(check_proxy(value if "://" in value else f"http://{value}") or "")
-    except ValueError:
-        return None
-
-
-@functools.lru_cache(maxsize=64)
-def _is_loopback(host: str) -> bool:
-    name = host.rstrip(".").lower()
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
-
-
-def _password(proxy: str | None) -> str | None:
-    return URL(proxy).password if proxy else None
-
-
 _contexts: dict[str, ssl.SSLContext] = {}
 
 
@@ -637,7 +593,7 @@ def check_base_url(value: str) -> str:
             repeat it.
     """
     value = (value.strip() or _protocol.PUBLIC_URL).rstrip("/")
-    url = _parsed(value)
+    url = parsed_url(value)
     if url.scheme not in _SCHEMES or not url.host:
         raise ValueError("base_url must be an http:// or https:// address")
     if url.user is not None or url.password is not None:
@@ -652,27 +608,3 @@ def check_base_url(value: str) -> str:
             f"base_url must be the root of the server: {_protocol.CHAT_PATH} is appended to it"
         )
     return value
-
-
-def check_proxy(value: str | None) -> str | None:
-    """Return a proxy's address; blank means none.
-
-    Raises:
-        ValueError: It is no such address. The message does not repeat it.
-    """
-    value = (value or "").strip()
-    if not value:
-        return None
-    url = _parsed(value)
-    if url.scheme not in _SCHEMES | _SOCKS:
-        raise ValueError("proxy must be an http://, https://, socks4:// or socks5:// address")
-    if not url.host:
-        raise ValueError("proxy must name a host")
-    return value
-
-
-def _parsed(value: str) -> URL:
-    try:
-        return URL(value)
-    except ValueError:
-        return URL()

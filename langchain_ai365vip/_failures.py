@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, NamedTuple
+from urllib.parse import quote
 
 import aiohttp
 from yarl import URL
@@ -131,16 +132,28 @@ class Answer(NamedTuple):
 
 
 class Redactor:
-    """Takes the secrets of a request out of texts, and does not show them itself."""
+    """Takes the secrets of a request out of texts, and does not show them itself.
+
+    As they are, and as they stand in a URL. Texts shorter than six characters are no
+    secrets: taking out every "1" of a header's value would leave messages unreadable.
+    """
+
+    _SHORTEST: Final = 6
 
     def __init__(self, *secrets: str | None) -> None:
-        self._secrets = [secret for secret in secrets if secret]
+        self._secrets = secrets
 
     def __call__(self, text: str) -> str:
         """Return the text without the secrets."""
-        for secret in self._secrets:
+        secrets = [each for each in self._secrets if each and len(each) >= self._SHORTEST]
+        # The longest first: one may be a part of another.
+        for secret in sorted({*secrets, *map(_quoted, secrets)}, key=len, reverse=True):
             text = text.replace(secret, "[redacted]")
         return text
+
+
+def _quoted(text: str) -> str:
+    return quote(text, safe="", errors="replace")
 
 
 def plain_headers(headers: Mapping[str, str], redact: Redactor) -> dict[str, str]:
@@ -253,7 +266,9 @@ def redirect_error(answer: Answer, url: URL, why: str, redact: Redactor) -> AI36
     """Build the exception for a redirect that is not followed."""
     target = answer.headers.get("Location", "")
     try:
-        shown = str(url.join(URL(target)).with_user(None).with_query(None).with_fragment(None))
+        bare = url.join(URL(target)).with_user(None).with_query(None).with_fragment(None)
+        # In words, not in percent signs: a secret is found in it, however it was quoted.
+        shown = _cut(_printable(bare.human_repr()), MAX_REASON)
     except ValueError:
         shown = "an address that is not a URL"
     return errors.AI365VIPResponseError(

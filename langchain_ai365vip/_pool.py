@@ -18,7 +18,8 @@ from typing import Any, NamedTuple, Protocol
 
 import aiohttp
 from aiohttp.connector import Connection
-from yarl import URL
+
+from langchain_ai365vip._proxy import Proxy
 
 _ATTRIBUTE = "_langchain_ai365vip_sessions"
 
@@ -34,7 +35,7 @@ class ConnectionSettings(NamedTuple):
 
     max_connections: int | None = None
     # A SOCKS proxy is part of the connector; an HTTP proxy is named per request.
-    socks_proxy: str | None = None
+    socks_proxy: Proxy | None = None
 
 
 class _Closable(Protocol):
@@ -149,7 +150,13 @@ def _close_with_loop(loop: asyncio.AbstractEventLoop, sessions: LoopSessions) ->
 
 
 class _Response(aiohttp.ClientResponse):
-    """A response that takes its connection down with it when its head does not come."""
+    """A response that takes its connection down with it when its head does not come.
+
+    It does not show its headers, which may repeat a secret, in tracebacks with locals.
+    """
+
+    def __repr__(self) -> str:
+        return f"<response {self.status}>"
 
     async def start(self, connection: Connection) -> aiohttp.ClientResponse:
         transport = connection.transport
@@ -186,7 +193,7 @@ def _new_session(settings: ConnectionSettings) -> aiohttp.ClientSession:
     )
 
 
-def socks_connector(url: str, **limits: Any) -> aiohttp.BaseConnector:
+def socks_connector(proxy: Proxy, **limits: Any) -> aiohttp.BaseConnector:
     """Build a connector for a SOCKS proxy.
 
     Raises:
@@ -198,16 +205,16 @@ def socks_connector(url: str, **limits: Any) -> aiohttp.BaseConnector:
         raise ImportError(
             'A SOCKS proxy needs the package aiohttp-socks: pip install "langchain-ai365vip[socks]"'
         ) from exc
-    proxy = URL(url)
+    url = proxy.url
     connector: aiohttp.BaseConnector = ProxyConnector(
-        proxy_type=ProxyType.SOCKS4 if proxy.scheme.startswith("socks4") else ProxyType.SOCKS5,
-        host=proxy.host or "",
-        port=proxy.port or _SOCKS_PORT,
-        username=proxy.user,
-        password=proxy.password,
+        proxy_type=ProxyType.SOCKS4 if url.scheme.startswith("socks4") else ProxyType.SOCKS5,
+        host=url.host or "",
+        port=url.port or _SOCKS_PORT,
+        username=url.user,
+        password=url.password,
         # The proxy resolves the name, so that it does not leak to the local resolver. Plain
         # SOCKS4 cannot; its extension, 4a, can.
-        rdns=proxy.scheme != "socks4",
+        rdns=url.scheme != "socks4",
         **limits,
     )
     return connector

@@ -102,9 +102,15 @@ class Reply:
             )
         self._watchdog.limit_to(timeout.between_bytes)
         content_type = self._response.headers.get("Content-Type")
+        error: AI365VIPError | None = None
         if content_type is not None:
-            text = await self._refuse_what_is_no_reply(content_type, text)
+            text = await self._read_while_unclear(content_type, text)
+            error = self._no_reply(content_type, text)
         self._pushed_back.append(text)
+        if error is not None:
+            # Such a page may repeat the key; a traceback with locals must not.
+            del text
+            raise self._failed(error)
 
     async def read(self) -> str:
         """Return the next text as soon as there is any; `""` at the end.
@@ -214,7 +220,7 @@ class Reply:
             status_code=200,
         )
 
-    async def _refuse_what_is_no_reply(self, content_type: str, text: str) -> str:
+    async def _read_while_unclear(self, content_type: str, text: str) -> str:
         """Read on while an answer of a telling type may be a page or an error; return it."""
         while (
             may_be_no_reply(content_type, text)
@@ -222,11 +228,11 @@ class Reply:
             and (more := await self.read())
         ):
             text += more
-        if looks_like_page(content_type, text) or is_json_error(content_type, text):
-            raise self._failed(self._not_a_reply(text))
         return text
 
-    def _not_a_reply(self, text: str) -> AI365VIPError:
+    def _no_reply(self, content_type: str, text: str) -> AI365VIPError | None:
+        if not looks_like_page(content_type, text) and not is_json_error(content_type, text):
+            return None
         response = self._response
         answer = Answer(response.status, response.reason or "", response.headers, text)
         return answer_error(answer, self._url, self._redact)

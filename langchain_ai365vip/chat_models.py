@@ -48,7 +48,6 @@ from langchain_ai365vip._client import (
     AvailableModel,
     OnRetry,
     check_base_url,
-    check_proxy,
 )
 from langchain_ai365vip._messages import REMIND_AFTER, count_message_tokens, to_wire
 from langchain_ai365vip._profiles import model_profile
@@ -63,6 +62,8 @@ from langchain_ai365vip._protocol import (
     check_extra_body,
     check_special_tokens,
 )
+from langchain_ai365vip._proxy import check_proxy
+from langchain_ai365vip._sealing import seal, unseal
 from langchain_ai365vip._structured import Schema
 from langchain_ai365vip._timeouts import Timeout
 from langchain_ai365vip._tokens import best_counter, loaded_counter, token_ids
@@ -407,9 +408,16 @@ class ChatAI365VIP(BaseChatModel):
         super().__setattr__(name, value)
 
     def __getstate__(self) -> dict[Any, Any]:
-        """Refuse what cannot be pickled, with a sentence."""
+        """Refuse what cannot be pickled, with a sentence; seal the secrets."""
         self._refuse_ssl_context()
-        return super().__getstate__()
+        state = super().__getstate__()
+        fields = {name: seal(value) for name, value in state["__dict__"].items()}
+        return {**state, "__dict__": fields}
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        """Undo `__getstate__`."""
+        fields = {name: unseal(value) for name, value in state["__dict__"].items()}
+        super().__setstate__({**state, "__dict__": fields})
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         """The same for deep copies, which pydantic makes in another way."""

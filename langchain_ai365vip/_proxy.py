@@ -1,0 +1,113 @@
+"""Proxies: the one that is given, those of the environment, and the hosts that need none."""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import sys
+from dataclasses import dataclass
+from typing import Final
+from urllib.request import getproxies_environment, proxy_bypass
+
+from yarl import URL
+
+from langchain_ai365vip.errors import AI365VIPProxyError
+
+_SOCKS: Final = frozenset({"socks4", "socks4a", "socks5", "socks5h"})
+_SCHEMES: Final = _SOCKS | {"http", "https"}
+_TLS_IN_TLS: Final = sys.version_info >= (3, 11)
+
+
+@dataclass(frozen=True, repr=False)
+class Proxy:
+    """A proxy's address, which does not show itself: it may hold a password."""
+
+    url: URL
+
+    @property
+    def is_socks(self) -> bool:
+        """Whether it is a part of the connector; an HTTP proxy is named per request."""
+        return self.url.scheme in _SOCKS
+
+
+def check_proxy(value: str | None) -> str | None:
+    """Return a proxy's address; blank means none.
+
+    Raises:
+        ValueError: It is no such address. The message does not repeat it.
+    """
+    value = (value or "").strip()
+    if not value:
+        return None
+    url = parsed_url(value)
+    if url.scheme not in _SCHEMES:
+        raise ValueError("proxy must be an http://, https://, socks4:// or socks5:// address")
+    if not url.host:
+        raise ValueError("proxy must name a host")
+    return value
+
+
+def parsed_url(value: str) -> URL:
+    """Return a URL, an empty one for what cannot be read as one."""
+    try:
+        return URL(value)
+    except ValueError:
+        return URL()
+
+
+def environment_proxy(url: URL) -> Proxy | None:
+    """Return the proxy that the environment names for a request, if any.
+
+    Raises:
+        AI365VIPProxyError: What it names is no address.
+    """
+    proxy = None if _is_loopback(url.host or "") else _from_environment(url)
+    if proxy is not None and not proxy.url.host:
+        raise AI365VIPProxyError(
+            f"The environment's {url.scheme}_proxy or all_proxy is not an http://, https://, "
+            "socks4:// or socks5:// address. Correct it, or set `proxy`, or put the host into "
+            "no_proxy."
+        )
+    return proxy
+
+
+def refuse_tls_in_tls(proxy: Proxy, url: URL) -> None:
+    """Say so where Python cannot do what is asked, which aiohttp does less clearly.
+
+    Raises:
+        AI365VIPProxyError: Proxy and endpoint both want TLS, and Python is 3.10.
+    """
+    if not _TLS_IN_TLS and proxy.url.scheme == url.scheme == "https":
+        raise AI365VIPProxyError(
+            "An https:// endpoint behind an https:// proxy needs Python 3.11 or later: TLS "
+            "inside TLS. Use an http:// or socks5:// proxy; the endpoint's TLS goes through it."
+        )
+
+
+def _from_environment(url: URL) -> Proxy | None:
+    # Environment variables only: urllib's getproxies() would read the system's settings, and
+    # so would proxy_bypass() if there were none.
+    proxies = getproxies_environment()
+    value = (proxies.get(url.scheme) or proxies.get("all") or "").strip()
+    if not value or proxy_bypass(f"{url.host}:{url.port}"):
+        return None
+    return _read(value)
+
+
+@functools.lru_cache(maxsize=16)
+def _read(value: str) -> Proxy:
+    try:
+        return Proxy(URL(check_proxy(value if "://" in value else f"http://{value}") or ""))
+    except ValueError:
+        return Proxy(URL())
+
+
+@functools.lru_cache(maxsize=64)
+def _is_loopback(host: str) -> bool:
+    name = host.rstrip(".").lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False

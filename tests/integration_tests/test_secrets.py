@@ -1,0 +1,353 @@
+"""Sentinel secrets, looked for everywhere; they are found in the request alone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+import json
+import logging
+import pickle
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from langchain_core.load import dumpd, dumps
+from langchain_core.runnables import ConfigurableField, RunnableConfig
+from langchain_core.tracers.base import BaseTracer
+from langchain_core.tracers.schemas import Run
+
+from langchain_ai365vip import AI365VIP, ChatAI365VIP, Timeout, errors
+from tests.faults.calling import PROMPT, WAYS, call
+from tests.faults.cases import ANSWER, FAULTS, Fault, answer, replying, stall_mid_stream
+from tests.faults.server import Exchange, FaultServer, Script
+from tests.faults.table import Played
+from tests.integration_tests.network_kit import Proxy
+
+KEY = "sk-sentinel-key-4711"
+PASSWORD = "sentinel-proxy-password"
+HEADER = "sentinel-header-value"
+SECRETS = (KEY, PASSWORD, HEADER)
+
+PATIENT = Timeout(connect=20, first_byte=20, between_bytes=20)
+IMPATIENT = Timeout(connect=20, first_byte=0.2, between_bytes=0.2)
+
+
+def _model(url: str, **fields: Any) -> ChatAI365VIP:
+    given = {"api_key": KEY, "default_headers": {"X-Tenant": HEADER}, "timeout": PATIENT}
+    return ChatAI365VIP(base_url=url, **{**given, **fields})
+
+
+def _with_a_proxy() -> ChatAI365VIP:
+    return _model("http://127.0.0.1:9", proxy=f"http://user:{PASSWORD}@127.0.0.1:9")
+
+
+def _leaked(text: str) -> list[str]:
+    return [secret for secret in SECRETS if secret in text]
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        repr,
+        str,
+        lambda model: repr(model.model_dump()),
+        lambda model: model.model_dump_json(),
+        lambda model: repr(dumpd(model)),
+        dumps,
+        lambda model: dumps(model | (lambda x: x)),
+        lambda model: repr(model.bind(stop=["x"])),
+        lambda model: repr(model.with_retry()),
+        lambda model: repr(model._identifying_params),
+        lambda model: repr(model._get_ls_params()),
+        lambda model: repr(model.asdict()),
+        lambda model: model._get_llm_string(),
+        lambda model: repr(model._client(None, 2)),
+        lambda model: repr(vars(model)),
+        lambda model: repr(model.get_name()),
+        lambda model: pickle.dumps(model).decode("latin-1"),
+        lambda model: pickle.dumps(model, protocol=0).decode("latin-1"),
+        lambda model: pickle.dumps(model.bind(stop=["x"])).decode("latin-1"),
+    ],
+)
+def test_nothing_that_shows_a_model_shows_its_secrets(
+    shown: Callable[[ChatAI365VIP], str],
+) -> None:
+    model = _with_a_proxy()
+    assert _leaked(shown(model)) == []
+    assert _leaked(shown(copy.deepcopy(model))) == []
+
+
+def test_a_pickle_carries_the_secrets_all_the_same() -> None:
+    model = pickle.loads(pickle.dumps(_with_a_proxy()))
+    assert model == _with_a_proxy()
+    assert model.api_key.get_secret_value() == KEY
+    assert PASSWORD in model.proxy.get_secret_value()
+    assert model.default_headers["X-Tenant"].get_secret_value() == HEADER
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"api_key": KEY, "temperature": "hot"},
+        {"proxy": f"ftp://user:{PASSWORD}@host"},
+        {"proxy": f"http://user:{PASSWORD}@[::1"},
+        {"default_headers": {"X-Tenant": HEADER}, "max_retries": "many"},
+        {"default_headers": HEADER},
+        {"base_url": f"http://user:{PASSWORD}@host"},
+    ],
+)
+def test_a_refused_argument_is_not_repeated(arguments: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="ChatAI365VIP") as caught:
+        ChatAI365VIP(**arguments)
+    assert _leaked(_traceback(caught.value, locals_too=False)) == []
+
+
+def test_a_misspelt_argument_is_named_without_its_value() -> None:
+    with pytest.warns(UserWarning, match="api_key") as caught:
+        ChatAI365VIP(apikey=KEY)
+    assert _leaked("".join(str(warning.message) for warning in caught)) == []
+
+
+# What is sent.
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_request_holds_each_secret_once_where_it_belongs(way: str) -> None:
+    with FaultServer(answer) as server:
+        assert call(_model(server.url), way).text == ANSWER
+        exchange = server.exchanges[0]
+    body = exchange.request_body.decode()
+    assert json.loads(body)["key"] == KEY
+    assert body.count(KEY) == 1
+    assert f"X-Tenant: {HEADER}" in exchange.request_head
+    assert _leaked(exchange.request_head) == [HEADER]
+    assert _leaked(body) == [KEY]
+
+
+def test_the_proxys_password_goes_to_the_proxy_alone() -> None:
+    with FaultServer(answer) as server, Proxy("http", user=f"user:{PASSWORD}") as proxy:
+        model = _model(server.url, proxy=proxy.url("http", f"user:{PASSWORD}"))
+        assert model.invoke(PROMPT).text == ANSWER
+        assert PASSWORD not in server.exchanges[0].request_head
+
+
+def test_a_proxy_that_is_the_server_sees_its_password_in_its_own_header_only() -> None:
+    with FaultServer(answer) as proxy:
+        url = proxy.url.replace("//", f"//user:{PASSWORD}@")
+        assert _model("http://models.test", proxy=url).invoke(PROMPT).text == ANSWER
+        head = proxy.exchanges[0].request_head
+    assert "Proxy-Authorization: Basic " in head
+    assert PASSWORD not in head
+
+
+# What fails.
+
+
+def _traceback(error: BaseException, *, locals_too: bool = True) -> str:
+    shown = traceback.TracebackException.from_exception(error, capture_locals=locals_too)
+    return "".join(shown.format())
+
+
+def _check_error(error: BaseException | None) -> None:
+    assert isinstance(error, errors.AI365VIPError)
+    assert _leaked(_traceback(error)) == []
+    assert _leaked(f"{error!r} {error} {vars(error)} {error.args}") == []
+    assert _leaked(pickle.dumps(error).decode("latin-1")) == []
+
+
+@pytest.mark.parametrize("way", ["invoke", "astream"])
+@pytest.mark.parametrize(
+    "fault", [fault for fault in FAULTS if fault.error], ids=lambda fault: fault.name
+)
+def test_no_error_holds_a_secret_nor_does_its_traceback_with_locals(fault: Fault, way: str) -> None:
+    silent = fault.error is errors.AI365VIPTimeoutError and fault.status is None
+    with Played(fault) as played:
+        model = _model(played.url, max_retries=0, timeout=IMPATIENT if silent else PATIENT)
+        result = call(model, way)
+    # A fault that a retry mends fails without one, and the other way round.
+    if result.error is not None:
+        _check_error(result.error)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https", "socks4", "socks5"])
+@pytest.mark.parametrize("way", WAYS)
+def test_no_error_of_a_proxy_holds_a_secret(scheme: str, way: str) -> None:
+    with Proxy("http+socks5", user="somebody:else") as proxy:
+        for address in (proxy.url(scheme, f"user:{PASSWORD}"), f"{scheme}://u:{PASSWORD}@[::1]:9"):
+            for url in ("http://127.0.0.1:9", "https://127.0.0.1:9"):
+                _check_error(call(_model(url, proxy=address, max_retries=0), way).error)
+
+
+def test_an_environment_proxys_password_is_in_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", f"http://user:{PASSWORD}@127.0.0.1:9")
+    _check_error(call(_model("http://models.test", max_retries=0), "invoke").error)
+    monkeypatch.setenv("http_proxy", f"ftp://user:{PASSWORD}@127.0.0.1:9")
+    _check_error(call(_model("http://models.test", max_retries=0), "invoke").error)
+
+
+def test_a_socks_proxy_without_its_library_shows_no_password(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "aiohttp_socks", None)
+    result = call(
+        _model("http://127.0.0.1:9", proxy=f"socks5://u:{PASSWORD}@127.0.0.1:9"), "invoke"
+    )
+    assert isinstance(result.error, ImportError)
+    assert _leaked(_traceback(result.error)) == []
+
+
+@pytest.mark.parametrize("script", [replying("401 No", KEY), stall_mid_stream], ids=["401", "cut"])
+def test_no_error_of_the_wire_client_holds_a_secret(script: Script) -> None:
+    async def read(url: str) -> None:
+        async for _ in AI365VIP.create_async_generator(
+            "gpt-4o", [], base_url=url, api_key=KEY, headers={"X-Tenant": HEADER}, timeout=0.3
+        ):
+            pass
+
+    with FaultServer(script) as server, pytest.raises(errors.AI365VIPError) as caught:
+        asyncio.run(read(server.url))
+    _check_error(caught.value)
+
+
+def test_a_key_that_needs_quoting_is_redacted_in_an_address_too() -> None:
+    def elsewhere(x: Exchange) -> None:
+        x.reply("307 Moved", "", "Location: http://elsewhere.test/sk%2Fa%2Bb%3D%3D%C3%A9/x")
+
+    with FaultServer(elsewhere) as server:
+        error = call(_model(server.url, api_key="sk/a+b==é"), "invoke").error
+    assert "http://elsewhere.test/[redacted]/x" in str(error)
+
+
+def test_a_message_that_cannot_be_written_shows_no_secret() -> None:
+    model = _model("http://127.0.0.1:9")
+    with pytest.raises(errors.AI365VIPInvalidRequestError) as caught:
+        model.invoke("a lone surrogate: \ud800")
+    _check_error(caught.value)
+    with pytest.raises(errors.AI365VIPInvalidRequestError) as caught:
+        model.invoke("x", extra_body={"no": float("nan")})
+    _check_error(caught.value)
+
+
+def _echo_everywhere(status: str, content_type: str, body: str) -> Script:
+    def script(x: Exchange) -> None:
+        x.reply(
+            status.format(KEY),
+            body.format(KEY),
+            f"Content-Type: {content_type}",
+            f"X-Echo: {KEY} {HEADER}",
+            f"Set-Cookie: session={KEY}",
+            f"Location: http://elsewhere.test/{KEY}?key={KEY}",
+        )
+
+    return script
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        _echo_everywhere("500 Incorrect API key provided: {}.", "text/plain", "Error"),
+        _echo_everywhere("401 Unauthorized", "application/json", '{{"error": "bad key {}"}}'),
+        _echo_everywhere("429 Slow down", "application/json", '{{"message": "{} is too fast"}}'),
+        _echo_everywhere("503 Busy", "text/html", "<html><body>{}</body></html>"),
+        _echo_everywhere("200 OK", "text/html", "<!doctype html><title>{}</title>"),
+        _echo_everywhere("200 OK", "application/json", '{{"error": {{"message": "{}"}}}}'),
+        _echo_everywhere("307 Moved", "text/plain", "{}"),
+        _echo_everywhere("302 Found", "text/plain", "{}"),
+    ],
+    ids=["500", "401", "429", "503", "200 HTML", "200 JSON", "307", "302"],
+)
+@pytest.mark.parametrize("way", WAYS)
+def test_a_secret_that_the_server_echoes_is_redacted(script: Script, way: str) -> None:
+    with FaultServer(script) as server:
+        error = call(_model(server.url, max_retries=0), way).error
+    _check_error(error)
+    assert isinstance(error, errors.AI365VIPError)
+    assert "set-cookie" not in error.headers
+
+
+# Logs and traces.
+
+
+def _busy_then_ok(server: FaultServer) -> None:
+    for way in WAYS:
+        call(_model(server.url), way)
+
+
+@pytest.mark.filterwarnings("ignore:.*unawaited")
+def test_no_log_at_debug_holds_a_secret(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    for name in ("aiohttp", "aiohttp.client", "asyncio", "langchain_ai365vip", "urllib3"):
+        caplog.set_level(logging.DEBUG, name)
+    now = replying("503 Service Unavailable", KEY, "Retry-After: 0")
+    with FaultServer(now, answer) as server:
+        _busy_then_ok(server)
+    with FaultServer(stall_mid_stream) as server:
+        call(_model(server.url, timeout=IMPATIENT), "stream")
+        asyncio.run(_call_in_debug_mode(server.url), debug=True)
+    with Proxy("http", user="somebody:else") as proxy:
+        call(_model("http://models.test", proxy=proxy.url("http", f"u:{PASSWORD}")), "ainvoke")
+    assert caplog.records, "the retry at least is logged"
+    shown = [f"{record.getMessage()} {record.args} {record.exc_text}" for record in caplog.records]
+    assert _leaked("\n".join(shown)) == []
+
+
+async def _call_in_debug_mode(url: str) -> None:
+    turn = {"role": "user", "content": PROMPT}
+    stream = AI365VIP.create_async_generator(
+        "gpt-4o", [turn], base_url=url, api_key=KEY, headers={"X-Tenant": HEADER}
+    )
+    async for _ in stream:
+        break
+    await stream.aclose()  # type: ignore[attr-defined]  # an async generator it is
+
+
+class _Tracer(BaseTracer):
+    """Keeps what LangSmith would be sent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.payloads: list[str] = []
+
+    def _persist_run(self, run: Run) -> None:
+        self.payloads.append(run.model_dump_json(fallback=repr))
+        self.payloads.append(repr(run))
+
+
+@pytest.fixture
+def tracer() -> _Tracer:
+    return _Tracer()
+
+
+def _traced(tracer: _Tracer, **configurable: str) -> RunnableConfig:
+    return {
+        "callbacks": [tracer],
+        "metadata": {"tenant": "a"},
+        "tags": ["t"],
+        "configurable": configurable,
+    }
+
+
+@pytest.mark.parametrize("script", [answer, replying("401 No", KEY)], ids=["answer", "error"])
+def test_no_traced_run_holds_a_secret(script: Script, tracer: _Tracer) -> None:
+    with FaultServer(script) as server:
+        model = _model(server.url, max_retries=0)
+        chain = model | (lambda message: message.text)
+        for runnable in (model, chain, model.with_retry(stop_after_attempt=1)):
+            with contextlib.suppress(errors.AI365VIPAuthenticationError):
+                runnable.invoke(PROMPT, _traced(tracer))
+    assert len(tracer.payloads) == 6
+    assert PROMPT in tracer.payloads[0]
+    assert _leaked("\n".join(tracer.payloads)) == []
+
+
+def test_a_key_that_is_configured_per_call_is_in_no_traced_run(tracer: _Tracer) -> None:
+    with FaultServer(answer) as server:
+        model = _model(server.url, api_key="sk-other").configurable_fields(
+            api_key=ConfigurableField(id="api_key")
+        )
+        model.invoke(PROMPT, _traced(tracer, api_key=KEY))
+        assert server.exchanges[0].json()["key"] == KEY
+    assert tracer.payloads
+    assert _leaked("\n".join(tracer.payloads)) == []
