@@ -54,7 +54,7 @@ class LlamaSettings:
         name: The name under which the model is served.
         n_ctx: Context size in tokens, shared equally by the slots.
         n_parallel: Number of slots, that is of requests answered at the same time.
-        threads: CPU threads; `None` leaves the choice to llama.cpp.
+        threads: CPU threads; `None` leaves one core to everything else.
         n_gpu_layers: Layers put on a GPU.
         chat_template: A Jinja template instead of the file's own.
     """
@@ -219,8 +219,7 @@ def _start_server(settings: LlamaSettings, key: str) -> Any:
     params.n_ctx = settings.n_ctx
     params.n_parallel = settings.n_parallel
     params.n_gpu_layers = settings.n_gpu_layers
-    if settings.threads is not None:
-        params.cpuparams.n_threads = settings.threads
+    params.cpuparams.n_threads = settings.threads or max(1, (os.cpu_count() or 1) - 1)
     if settings.chat_template is not None:
         params.chat_template = settings.chat_template
     params.verbosity = -1

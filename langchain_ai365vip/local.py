@@ -142,7 +142,9 @@ class LocalModel(BaseChatModel):
         n_ctx: Context size in tokens, shared equally by `n_parallel` requests: 2,048 each
             by default. A longer conversation is refused by llama.cpp.
         n_parallel: Number of requests answered at the same time; others wait.
-        threads: CPU threads; default is llama.cpp's choice.
+        threads: CPU threads; default is one less than there are cores. llama.cpp's threads
+            wait for each other at every step: where something else keeps a core busy, one
+            thread too many makes answers several times slower (measured).
         n_gpu_layers: Layers put on a GPU, where the installed xllamacpp has one.
         chat_template: A Jinja template instead of the file's own.
         system_prompt: Used when the conversation brings none.
