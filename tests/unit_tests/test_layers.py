@@ -15,8 +15,17 @@ MODULES = {path.stem: path for path in ROOT.glob("*.py") if path.stem != "__init
 # The layers of the README's picture: a module imports from its own layer and those below.
 LAYERS: list[set[str]] = [
     {"errors", "_version", "_scan", "_json_text", "_json_schema", "_coding", "_timeouts", "_sync"},
-    {"_protocol", "_tool_prompt", "_tool_calls", "_tool_parser", "_failures", "_pool", "_content"},
-    {"_tokens", "_profiles", "_structured", "_reply", "_proxy", "_sealing"},
+    {
+        "_protocol",
+        "_tool_prompt",
+        "_tool_calls",
+        "_tool_parser",
+        "_failures",
+        "_pool",
+        "_content",
+        "_proxy",
+    },
+    {"_tokens", "_profiles", "_structured", "_reply", "_sealing"},
     {"_limits", "_messages", "_client"},
     {"_turn", "_chunks", "_tooling"},
     {"chat_models", "_served", "_access"},
