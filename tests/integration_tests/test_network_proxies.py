@@ -168,16 +168,17 @@ def test_a_proxy_of_another_kind_is_a_connection_error(
 def test_a_server_that_the_proxy_does_not_reach_is_a_connection_error(
     scheme: str, proxy_scheme: str
 ) -> None:
-    expected: type[errors.AI365VIPError] = errors.AI365VIPConnectionError
+    expected: set[type[errors.AI365VIPError]] = {errors.AI365VIPConnectionError}
     timeout = PATIENT
     if sys.version_info < (3, 11) and (scheme, proxy_scheme) == ("https", "socks5"):
-        # The end of a connection does not end a TLS handshake in asyncio of Python 3.10.
-        expected, timeout = errors.AI365VIPTimeoutError, Timeout(connect=1)
+        # The end of a connection does not end a TLS handshake in asyncio of Python 3.10; a
+        # reset does, and which of the two comes is a race in the proxy.
+        expected, timeout = {*expected, errors.AI365VIPTimeoutError}, Timeout(connect=1)
     with Proxy(proxy_scheme) as proxy:
         model = _model(_refused(scheme), proxy=proxy.url(proxy_scheme))
         with pytest.raises(errors.AI365VIPError) as caught:
             model.invoke("x", timeout=timeout)
-    assert type(caught.value) is expected
+    assert type(caught.value) in expected
 
 
 def test_a_gateways_error_in_place_of_a_tunnel_is_a_connection_error() -> None:
