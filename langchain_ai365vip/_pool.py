@@ -159,8 +159,12 @@ class _Response(aiohttp.ClientResponse):
         return f"<response {self.status}>"
 
     async def start(self, connection: Connection) -> aiohttp.ClientResponse:
-        transport = connection.transport
+        transport, protocol = connection.transport, connection.protocol
         try:
+            if protocol is not None and protocol.should_close:
+                # Measured: bytes behind an earlier answer, which came when the connection was
+                # idle, would be taken for the answer to this request.
+                raise aiohttp.ServerDisconnectedError
             return await super().start(connection)
         except BaseException:
             # aiohttp closes the connection, which first waits until a server that may hang
