@@ -8,6 +8,7 @@ the workers is killed in mid-run.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -80,7 +81,7 @@ def _worker() -> int:
 
 
 if __name__ == "__main__":
-    ray.init(num_cpus=4, include_dashboard=False, logging_level="ERROR")
+    ray.init(num_cpus=4, include_dashboard=False, logging_level=logging.ERROR)
     ray.data.DataContext.get_current().enable_progress_bars = False
     result = main(int(sys.argv[1]), int(sys.argv[2]), kill="--kill" in sys.argv)
     ray.shutdown()
