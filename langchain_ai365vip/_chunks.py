@@ -26,8 +26,38 @@ _FIRST_INDEX: Final = 1000
 
 
 def text_chunk(text: str) -> ChatGenerationChunk:
-    """Return a chunk of text."""
-    return ChatGenerationChunk(message=AIMessageChunk(content=text))
+    """Return a chunk of text, equal to what the two constructors make of it.
+
+    They validate for longer than the rest of this package works on a chunk, although nothing
+    but the text differs. So the state is taken, as pickle would take it, from a chunk that
+    they made; every chunk has fields, lists and dicts of its own.
+    """
+    fields = _FIELDS.copy()
+    fields["content"] = text
+    for name, make in _OWN:
+        fields[name] = make()
+    message = AIMessageChunk.__new__(AIMessageChunk)
+    message.__setstate__({**_MESSAGE, _DICT: fields, _SET: {"content"}, _EXTRA: {}})
+    chunk_fields = _CHUNK_FIELDS.copy()
+    chunk_fields["text"] = text
+    chunk_fields["message"] = message
+    chunk = ChatGenerationChunk.__new__(ChatGenerationChunk)
+    chunk.__setstate__({**_CHUNK, _DICT: chunk_fields, _SET: {"message", "text"}})
+    return chunk
+
+
+_DICT: Final = "__dict__"
+_SET: Final = "__pydantic_fields_set__"
+_EXTRA: Final = "__pydantic_extra__"
+_MODEL: Final = ChatGenerationChunk(message=AIMessageChunk(content=""))
+_MESSAGE: Final = _MODEL.message.__getstate__()
+_FIELDS: Final[dict[str, Any]] = _MESSAGE[_DICT]
+# The fields that hold something changeable, which no two chunks may share.
+_OWN: Final = tuple(
+    (name, type(value)) for name, value in _FIELDS.items() if isinstance(value, (list, dict))
+)
+_CHUNK: Final = _MODEL.__getstate__()
+_CHUNK_FIELDS: Final[dict[str, Any]] = _CHUNK[_DICT]
 
 
 class ChunkWriter:

@@ -102,7 +102,7 @@ class Turn:
         self._counter = counter
         self._reply: Reply | None = None
         self._cut = False
-        self._limits = Limits()
+        self._limits: Limits | None = None
         self._called = False
         self.exchanges: list[tuple[Mapping[str, Any], Reply]] = []
 
@@ -112,22 +112,33 @@ class Turn:
             return "tool_calls"
         return "length" if self._cut else "stop"
 
+    @property
+    def _was_cut(self) -> bool:
+        return self._limits is not None and self._limits.finish_reason is not None
+
     async def open(self, payload: Mapping[str, Any] | None = None) -> None:
         """Send the request, or another one, and wait for the first text of its reply."""
         payload = self._payload if payload is None else payload
         self._reply = await self._open(payload)
         rules = self._rules
-        # A vocabulary is read from disk when something is to be counted, and not before.
-        count = None if rules.max_tokens is None else await self._counter()
-        self._limits = Limits(rules.stop, rules.max_tokens, count)
+        if rules.stop or rules.max_tokens is not None:
+            # A vocabulary is read from disk when something is to be counted, and not before.
+            count = None if rules.max_tokens is None else await self._counter()
+            self._limits = Limits(rules.stop, rules.max_tokens, count)
         self._cut = False
         self.exchanges.append((payload, self._reply))
+
+    def reader(self) -> Callable[[], Awaitable[str]]:
+        """Return `text`, or what it would only pass the call on to, for one frame less."""
+        if self._reply is None:
+            return _nothing
+        return self._reply.read if self._limits is None else self.text
 
     async def text(self) -> str:
         """Return the reply's next text that may be shown; `""` at its end."""
         limits, reply = self._limits, self._reply
-        if reply is None:
-            return ""
+        if limits is None or reply is None:
+            return await self.reader()()
         while limits.finish_reason is None and (text := await reply.read()):
             text = limits.feed(text)
             if limits.finish_reason is not None:
@@ -193,7 +204,7 @@ class Turn:
 
     async def _mended(self, broken: list[InvalidCall]) -> Sequence[Event]:
         """Ask once more for calls that could not be read; without success they stay."""
-        if not broken or self._limits.finish_reason:
+        if not broken or self._was_cut:
             return broken
         try:
             again = self._correction(_structured.ask_for_valid_call([c.error for c in broken]))
@@ -265,7 +276,7 @@ class Turn:
             text = "".join(event.text for event in held if isinstance(event, Text))
             found = schema.read(text)
             self._cut = self._cut or found.cut_off
-            if found.problem is None or last or self._limits.finish_reason:
+            if found.problem is None or last or self._was_cut:
                 yield Text(found.text)
                 return
             payload = self._correction(_structured.ask_for_valid_object(found.problem))
@@ -307,3 +318,7 @@ class Turn:
             {"role": "user", "content": words},
         ]
         return {**payload, "messages": turns}
+
+
+async def _nothing() -> str:
+    return ""

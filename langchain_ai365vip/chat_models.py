@@ -504,7 +504,8 @@ class ChatAI365VIP(BaseChatModel):
             if call.rules.passes_text_on:
                 # Most of all calls, token by token: no second generator in between.
                 await turn.open()
-                while text := await turn.text():
+                read = turn.reader()
+                while text := await read():
                     yield text_chunk(text)
             else:
                 async for event in turn.events():
