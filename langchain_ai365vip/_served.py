@@ -5,12 +5,14 @@ A `TextSource` is what stands behind one model id of the endpoint (`server.py`).
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import math
 import sys
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from http import HTTPStatus
-from typing import Any, NamedTuple, get_origin
+from typing import Any, Final, NamedTuple, get_origin
 
 from langchain_core.exceptions import (
     ContextOverflowError,
@@ -53,6 +55,8 @@ class TextSource:
     def __init__(self, runnable: RunnableLike[Any, Any]) -> None:
         self._runnable: Runnable[Any, Any] = coerce_to_runnable(runnable)
         self._is_graph = _is_graph(self._runnable)
+        # A plain generator function: core runs it, but has no async way to.
+        self._is_sync_only = inspect.isgeneratorfunction(runnable)
         self._takes_temperature = _takes_temperature(self._runnable)
         self._placeholder = "messages" if self._is_graph else _placeholder(self._runnable)
 
@@ -81,9 +85,24 @@ class TextSource:
             config: Any = {"configurable": {"thread_id": str(uuid.uuid4())}}
             stream = self._runnable.astream(messages, config, stream_mode="messages")
             return stream, _GraphText()
+        if self._is_sync_only:
+            return _in_threads(self._runnable.stream(messages)), text_of
         if self._takes_temperature and request.temperature is not None:
             return self._runnable.astream(messages, temperature=request.temperature), text_of
         return self._runnable.astream(messages), text_of
+
+
+async def _in_threads(outputs: Iterator[Any]) -> AsyncIterator[Any]:
+    """Iterate over what may block, each step in a thread."""
+    try:
+        while (output := await asyncio.to_thread(next, outputs, _END)) is not _END:
+            yield output
+    finally:
+        if isinstance(outputs, Generator):
+            outputs.close()
+
+
+_END: Final = object()
 
 
 def to_messages(request: ChatRequest) -> list[BaseMessage]:
