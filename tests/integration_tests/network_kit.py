@@ -87,12 +87,21 @@ class Proxy:
         self._stop = asyncio.Event()
         # Without authtime one good login would admit this address for 30 days.
         settings = {"rserver": [], "verbose": self.log.append, "authtime": -1}
-        handler = functools.partial(pproxy.server.stream_handler, **vars(self._server), **settings)
+        relay = functools.partial(pproxy.server.stream_handler, **vars(self._server), **settings)
+        writers: list[asyncio.StreamWriter] = []
+
+        async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writers.append(writer)
+            await relay(reader, writer)
+
         server = await asyncio.start_server(handler, self._host, 0, ssl=self._tls)
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._stop.wait()
         server.close()
+        for writer in writers:  # pproxy does not close them all
+            writer.close()
+        await asyncio.sleep(0)
         while tasks := {task for task in self._tasks if task is not asyncio.current_task()}:
             for task in tasks:
                 task.cancel()
