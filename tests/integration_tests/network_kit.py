@@ -99,13 +99,14 @@ class Proxy:
         self._ready.set()
         await self._stop.wait()
         server.close()
-        for writer in writers:  # pproxy does not close them all
-            writer.close()
-        await asyncio.sleep(0)
         while tasks := {task for task in self._tasks if task is not asyncio.current_task()}:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
+        for writer in writers:  # pproxy does not close them all
+            writer.transport.abort()
+        for _ in range(3):  # an aborted transport closes its socket a turn later
+            await asyncio.sleep(0)
 
     def _keep(self, loop: Any, coroutine: Any, **kwargs: Any) -> asyncio.Task[Any]:
         # pproxy does not keep the tasks that relay, so that a garbage collection ends them.
