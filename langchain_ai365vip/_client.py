@@ -1,4 +1,4 @@
-"""`AI365VIP`, the wire client: one request, its reply as text, its failures as our errors."""
+"""`AI365VIP`, the wire client: a request, retried if need be, and its reply as text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command `ai365vip`; without its extra, one line that says what to install."""
+"""The command `ai365vip`, whose commands are in `_cli/`; without its extra, one line of help."""
 
 from __future__ import annotations
 
