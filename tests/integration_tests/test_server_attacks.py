@@ -108,6 +108,9 @@ async def endless_body(scene: Scene) -> str:
         while True:
             writer.write(b"400\r\n" + b"x" * 1024 + b"\r\n")
             await writer.drain()
+            # drain() returns at once while the server reads as fast as we write; without a
+            # turn for the answer, it would lie unread until the server's patience ends.
+            await asyncio.sleep(0)
 
     sending = asyncio.create_task(send())
     head = parse_answer(await reader.readuntil(b"\r\n\r\n"))
