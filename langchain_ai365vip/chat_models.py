@@ -13,7 +13,7 @@ import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 from warnings import warn
 
 import tenacity
@@ -71,6 +71,11 @@ from langchain_ai365vip._tool_prompt import normalise_tool_choice, to_openai_too
 from langchain_ai365vip._tooling import Tooling, output_parser, said_by_others
 from langchain_ai365vip._turn import Rules, Turn
 from langchain_ai365vip._version import __version__
+
+if TYPE_CHECKING:
+    from langchain_core.caches import BaseCache
+    from langchain_core.callbacks import Callbacks
+    from langchain_core.rate_limiters import BaseRateLimiter
 
 _logger = logging.getLogger("langchain_ai365vip")
 
@@ -348,6 +353,48 @@ class ChatAI365VIP(BaseChatModel):
     """A TLS context to use; such a model cannot be pickled."""
 
     # -- construction ------------------------------------------------------------------
+
+    if TYPE_CHECKING:
+        # What may be passed, for type checkers, which know neither aliases nor what pydantic
+        # converts. A test holds it to the fields.
+        def __init__(
+            self,
+            *,
+            model: str = ...,
+            model_name: str = ...,
+            base_url: str = ...,
+            api_key: SecretStr | str | None = ...,
+            proxy: SecretStr | str | None = ...,
+            temperature: float | None = ...,
+            system_prompt: str = ...,
+            stop: list[str] | str | None = ...,
+            stop_sequences: list[str] | str | None = ...,
+            max_tokens: int | None = ...,
+            timeout: float | Timeout | None = ...,
+            max_retries: int = ...,
+            streaming: bool | None = ...,
+            default_headers: Mapping[str, SecretStr | str] | None = ...,
+            extra_body: dict[str, Any] | None = ...,
+            token_limit: int | None = ...,
+            max_connections: int | None = ...,
+            special_tokens: SpecialTokens = ...,
+            reasoning: bool = ...,
+            estimate_usage: bool = ...,
+            ca_bundle: str | None = ...,
+            ssl_context: ssl.SSLContext | None = ...,
+            # core's own
+            name: str | None = ...,
+            cache: BaseCache | bool | None = ...,
+            verbose: bool = ...,
+            callbacks: Callbacks = ...,
+            tags: list[str] | None = ...,
+            metadata: dict[str, Any] | None = ...,
+            custom_get_token_ids: Callable[[str], list[int]] | None = ...,
+            rate_limiter: BaseRateLimiter | None = ...,
+            disable_streaming: bool | Literal["tool_calling"] = ...,
+            output_version: str | None = ...,
+            profile: ModelProfile | None = ...,
+        ) -> None: ...
 
     @model_validator(mode="before")
     @classmethod

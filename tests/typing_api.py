@@ -1,6 +1,6 @@
 """The public API as users write it: read by `make types` and `make pyright`, run by nothing."""
 
-# pyright: strict
+# pyright: strict, reportUnnecessaryTypeIgnoreComment=true
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import ssl
 from collections.abc import AsyncIterator, Iterator
 
 from aiohttp import web
+from langchain_core.caches import InMemoryCache
+from langchain_core.callbacks import StdOutCallbackHandler
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.messages import (
     AIMessage,
@@ -17,6 +19,7 @@ from langchain_core.messages import (
     SystemMessage,
 )
 from langchain_core.output_parsers import StrOutputParser
+from langchain_core.rate_limiters import InMemoryRateLimiter
 from langchain_core.runnables import Runnable
 from pydantic import SecretStr
 from typing_extensions import assert_type
@@ -52,7 +55,31 @@ full = ChatAI365VIP(
     metadata={"team": "blue"},
     tags=["blue"],
 )
+# as most people write it: what pydantic converts, and the other integrations' names
+plain = ChatAI365VIP(
+    model_name="gpt-4o",
+    api_key="sk-1",
+    proxy="http://127.0.0.1:8080",
+    stop="\n",
+    default_headers={"X-Team": "blue"},
+)
 patient = ChatAI365VIP(timeout=Timeout(total=300))
+stopping = ChatAI365VIP(stop_sequences=["\n"])
+core = ChatAI365VIP(
+    name="blue",
+    cache=InMemoryCache(),
+    verbose=True,
+    callbacks=[StdOutCallbackHandler()],
+    custom_get_token_ids=lambda text: [ord(letter) for letter in text],
+    rate_limiter=InMemoryRateLimiter(requests_per_second=2),
+    profile={"max_input_tokens": 16_000},
+)
+# what is wrong stays wrong: the checkers complain of an ignore that ignores nothing
+ChatAI365VIP(temperature="hot")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+ChatAI365VIP(api_key=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+ChatAI365VIP(stop=[5])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+ChatAI365VIP(temprature=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+ChatAI365VIP("gpt-4o")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 anything: BaseChatModel = full
 
 

@@ -106,7 +106,7 @@ def test_a_refused_argument_is_not_repeated(arguments: dict[str, Any]) -> None:
 
 def test_a_misspelt_argument_is_named_without_its_value() -> None:
     with pytest.warns(UserWarning, match="api_key") as caught:
-        ChatAI365VIP(apikey=KEY)
+        ChatAI365VIP(apikey=KEY)  # type: ignore[call-arg]
     assert _leaked("".join(str(warning.message) for warning in caught)) == []
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
 import math
 import re
@@ -15,7 +17,7 @@ from langchain_core.runnables import ConfigurableField
 from langchain_core.runnables.configurable import RunnableConfigurableFields
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from langchain_ai365vip import ChatAI365VIP, Timeout, __version__
+from langchain_ai365vip import ChatAI365VIP, Timeout, __version__, chat_models
 
 SENTINEL = "sentinel-of-a-secret"
 
@@ -90,7 +92,7 @@ def test_a_field_has_its_documented_default(name: str) -> None:
         pytest.param("ca_bundle", "/etc/ca.pem", "/etc/ca.pem", id="ca_bundle"),
     ],
 )
-def test_a_field_keeps_what_it_is_given(name: str, given: object, kept: object) -> None:
+def test_a_field_keeps_what_it_is_given(name: str, given: Any, kept: object) -> None:
     assert revealed(getattr(ChatAI365VIP(**{name: given}), name)) == kept
 
 
@@ -113,7 +115,7 @@ def test_a_field_is_read_from_its_environment_variable(
 @pytest.mark.parametrize("name", ENVIRONMENT)
 def test_an_argument_wins_over_the_environment(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(*ENVIRONMENT[name])
-    given = "http://given:1"
+    given: Any = "http://given:1"
     assert revealed(getattr(ChatAI365VIP(**{name: given}), name)) == given
 
 
@@ -130,8 +132,9 @@ def test_stop_sequences_is_stop() -> None:
 
 @pytest.mark.parametrize("names", [("model", "model_name"), ("stop", "stop_sequences")])
 def test_one_field_under_two_names_is_refused(names: tuple[str, str]) -> None:
+    arguments: dict[str, Any] = dict.fromkeys(names, "a")
     with pytest.raises(ValidationError, match=f"{' and '.join(names)} are one argument"):
-        ChatAI365VIP(**dict.fromkeys(names, "a"))
+        ChatAI365VIP(**arguments)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +171,7 @@ def test_one_field_under_two_names_is_refused(names: tuple[str, str]) -> None:
         pytest.param("special_tokens", SENTINEL, "'escape', 'raise' or 'send'", id="special"),
     ],
 )
-def test_a_bad_value_is_refused_and_not_repeated(field: str, value: object, says: str) -> None:
+def test_a_bad_value_is_refused_and_not_repeated(field: str, value: Any, says: str) -> None:
     with pytest.raises(ValidationError, match=says) as raised:
         ChatAI365VIP(**{field: value})
     assert field in str(raised.value)
@@ -189,15 +192,16 @@ def test_a_bad_value_is_refused_and_not_repeated(field: str, value: object, says
     ],
 )
 def test_a_misspelt_argument_is_named_with_the_nearest_field(misspelt: str, nearest: str) -> None:
+    arguments: dict[str, Any] = {misspelt: SENTINEL}
     with pytest.warns(UserWarning, match=f"no argument '{misspelt}'.*mean '{nearest}'") as warned:
-        model = ChatAI365VIP(**{misspelt: SENTINEL})
+        model = ChatAI365VIP(**arguments)
     assert [warning.filename for warning in warned] == [__file__]
     assert SENTINEL not in str(warned[0].message) + repr(model) + dumps(model)
 
 
 def test_an_argument_like_no_field_is_named_without_a_guess() -> None:
     with pytest.warns(UserWarning, match="no argument 'zzz'; it is ignored") as warned:
-        ChatAI365VIP(zzz=SENTINEL)
+        ChatAI365VIP(zzz=SENTINEL)  # type: ignore[call-arg]
     assert "Did you mean" not in str(warned[0].message)
 
 
@@ -220,6 +224,19 @@ def test_no_field_of_core_is_taken_for_a_misspelling() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         ChatAI365VIP(**values)
+
+
+def test_the_signature_for_type_checkers_has_every_name_that_a_field_may_be_passed_by() -> None:
+    tree = ast.parse(inspect.getsource(chat_models))
+    [init] = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) and node.name == "__init__"
+    ]
+    assert [argument.arg for argument in init.args.args] == ["self"]
+    names = [argument.arg for argument in init.args.kwonlyargs]
+    assert sorted(names) == sorted(chat_models._argument_names(ChatAI365VIP))
+    assert None not in init.args.kw_defaults, "every argument may be left out"
 
 
 def test_building_a_model_makes_no_client_and_opens_nothing(
@@ -432,9 +449,7 @@ def test_the_cache_key_follows_tools_and_schemas_and_is_the_same_in_every_proces
 
 
 @pytest.mark.parametrize(("name", "value"), NO_CHANGES, ids=[name for name, _ in NO_CHANGES])
-def test_the_cache_key_does_not_follow_the_rest_and_holds_no_secret(
-    name: str, value: object
-) -> None:
+def test_the_cache_key_does_not_follow_the_rest_and_holds_no_secret(name: str, value: Any) -> None:
     model = ChatAI365VIP()
     before = model._get_llm_string()
     assert ChatAI365VIP(**{name: value})._get_llm_string() == before
