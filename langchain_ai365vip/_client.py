@@ -21,6 +21,7 @@ from yarl import URL
 
 from langchain_ai365vip import _protocol
 from langchain_ai365vip._coding import ACCEPT_ENCODING, CodingError, coding_of
+from langchain_ai365vip._cutter import ReplyCutter
 from langchain_ai365vip._failures import (
     MAX_BODY,
     Answer,
@@ -29,7 +30,6 @@ from langchain_ai365vip._failures import (
     redirect_error,
     transport_error,
 )
-from langchain_ai365vip._limits import Limits
 from langchain_ai365vip._pool import ConnectionSettings, PooledSession, sessions_of
 from langchain_ai365vip._proxy import (
     Proxy,
@@ -220,7 +220,7 @@ class AI365VIP:
         # A traceback that shows local variables must not show them.
         del proxy, api_key, headers
         model = cls.get_model(model)
-        limits = Limits(stop or (), max_tokens, best_counter(model))
+        cutter = ReplyCutter(stop or (), max_tokens, best_counter(model))
         prompt, turns, escaped = _protocol.check_special_tokens(
             *_protocol.split_conversation(messages, system_prompt), special_tokens
         )
@@ -237,19 +237,15 @@ class AI365VIP:
         )
         held: list[str] = []
         try:
-            while not limits.finish_reason and (text := await reply.read()):
-                text = limits.feed(text)
-                if limits.finish_reason:
-                    # Before the caller gets the text, which may take its time over it.
-                    reply.close()
-                if text and stream:
+            while text := await cutter.read(reply):
+                if stream:
                     yield text
                 else:
                     held.append(text)
         finally:
             reply.close()
-        if text := "".join(held) + limits.flush():
-            yield text
+        if held:
+            yield "".join(held)
 
     async def open(self, payload: Mapping[str, Any], *, on_retry: OnRetry | None = None) -> Reply:
         """Send a conversation and return its reply, once its first text is there.
@@ -421,7 +417,7 @@ class AI365VIP:
                 )
                 if error is None:
                     raise
-            # Outside the `except`: see Reply._fail.
+            # Outside the `except`: see Reply._failed.
             raise error
         raise AssertionError("unreachable")
 

@@ -42,7 +42,7 @@ logger = logging.getLogger("langchain_ai365vip.server")
 BUSY_RETRY_AFTER: Final = 1
 
 
-class Limits(NamedTuple):
+class RequestLimits(NamedTuple):
     """What one request may take; see `create_app`."""
 
     max_body_size: int
@@ -68,7 +68,7 @@ class Endpoint:
         *,
         any_id: bool,
         access: Access,
-        limits: Limits,
+        limits: RequestLimits,
         debug: bool,
     ) -> None:
         self._sources = sources

@@ -15,6 +15,7 @@ The corrective request is part of the turn: callbacks see one run, usage counts 
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from typing import Any, Final
 from langchain_core.messages.ai import UsageMetadata
 
 from langchain_ai365vip import _structured
-from langchain_ai365vip._limits import Limits
+from langchain_ai365vip._cutter import ReplyCutter
 from langchain_ai365vip._protocol import WireMessage, check_number, escape_special_tokens
 from langchain_ai365vip._reply import Reply
 from langchain_ai365vip._tokens import Count, count_wire_tokens
@@ -101,8 +102,8 @@ class Turn:
         self._rules = rules
         self._counter = counter
         self._reply: Reply | None = None
-        self._cut = False
-        self._limits: Limits | None = None
+        self._cutter: ReplyCutter | None = None
+        self._broke_off = False  # inside a call or an object
         self._called = False
         self.exchanges: list[tuple[Mapping[str, Any], Reply]] = []
 
@@ -110,11 +111,11 @@ class Turn:
     def finish_reason(self) -> str:
         if self._called:
             return "tool_calls"
-        return "length" if self._cut else "stop"
+        return "length" if self._broke_off or self._cut_by == "length" else "stop"
 
     @property
-    def _was_cut(self) -> bool:
-        return self._limits is not None and self._limits.finish_reason is not None
+    def _cut_by(self) -> str | None:
+        return None if self._cutter is None else self._cutter.finish_reason
 
     async def open(self, payload: Mapping[str, Any] | None = None) -> None:
         """Send the request, or another one, and wait for the first text of its reply."""
@@ -124,31 +125,17 @@ class Turn:
         if rules.stop or rules.max_tokens is not None:
             # A vocabulary is read from disk when something is to be counted, and not before.
             count = None if rules.max_tokens is None else await self._counter()
-            self._limits = Limits(rules.stop, rules.max_tokens, count)
-        self._cut = False
+            self._cutter = ReplyCutter(rules.stop, rules.max_tokens, count)
+        self._broke_off = False
         self.exchanges.append((payload, self._reply))
 
     def reader(self) -> Callable[[], Awaitable[str]]:
-        """Return `text`, or what it would only pass the call on to, for one frame less."""
+        """Return what gives the open reply's next text that may be shown, `""` at its end."""
         if self._reply is None:
-            return _nothing
-        return self._reply.read if self._limits is None else self.text
-
-    async def text(self) -> str:
-        """Return the reply's next text that may be shown; `""` at its end."""
-        limits, reply = self._limits, self._reply
-        if limits is None or reply is None:
-            return await self.reader()()
-        while limits.finish_reason is None and (text := await reply.read()):
-            text = limits.feed(text)
-            if limits.finish_reason is not None:
-                # Before the caller gets the text, which may take its time over it.
-                reply.close()
-            if text:
-                return text
-        reply.close()
-        self._cut = limits.finish_reason == "length"
-        return limits.flush()
+            raise RuntimeError("open() comes first")
+        if self._cutter is None:
+            return self._reply.read
+        return functools.partial(self._cutter.read, self._reply)
 
     async def usage(self) -> UsageMetadata:
         """Count what went over the wire, in both directions, a corrective request included."""
@@ -204,7 +191,7 @@ class Turn:
 
     async def _mended(self, broken: list[InvalidCall]) -> Sequence[Event]:
         """Ask once more for calls that could not be read; without success they stay."""
-        if not broken or self._was_cut:
+        if not broken or self._cut_by is not None:
             return broken
         try:
             again = self._correction(_structured.ask_for_valid_call([c.error for c in broken]))
@@ -275,8 +262,8 @@ class Turn:
                 return
             text = "".join(event.text for event in held if isinstance(event, Text))
             found = schema.read(text)
-            self._cut = self._cut or found.cut_off
-            if found.problem is None or last or self._was_cut:
+            self._broke_off = self._broke_off or found.cut_off
+            if found.problem is None or last or self._cut_by is not None:
                 yield Text(found.text)
                 return
             payload = self._correction(_structured.ask_for_valid_object(found.problem))
@@ -298,7 +285,8 @@ class Turn:
             rules.tools, reasoning=rules.reasoning, parallel=rules.parallel, echoed=rules.echoed
         )
         await self.open(payload)
-        while not parser.done and (text := await self.text()):
+        read = self.reader()
+        while not parser.done and (text := await read()):
             for event in parser.feed(text):
                 if not isinstance(event, Discard):
                     yield event
@@ -307,7 +295,7 @@ class Turn:
         for event in parser.flush():
             if not isinstance(event, Discard):
                 yield event
-        self._cut = self._cut or parser.truncated
+        self._broke_off = self._broke_off or parser.truncated
 
     def _correction(self, words: str) -> Mapping[str, Any]:
         """The conversation so far, the reply that will not do, and what is wrong with it."""
@@ -318,7 +306,3 @@ class Turn:
             {"role": "user", "content": words},
         ]
         return {**payload, "messages": turns}
-
-
-async def _nothing() -> str:
-    return ""

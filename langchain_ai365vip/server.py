@@ -27,7 +27,7 @@ from langchain_core.runnables.base import RunnableLike
 from pydantic import SecretStr
 
 from langchain_ai365vip._access import Access, is_address, is_loopback
-from langchain_ai365vip._endpoint import Endpoint, Limits
+from langchain_ai365vip._endpoint import Endpoint, RequestLimits
 from langchain_ai365vip._served import TextSource
 
 __all__ = ["LocalServer", "create_app"]
@@ -96,7 +96,7 @@ def create_app(
     """
     sources = _sources(model, model_id)
     access = Access(api_key, allowed_origins, allowed_hosts)
-    limits = Limits(
+    limits = RequestLimits(
         _positive(max_body_size, "max_body_size"),
         _positive(max_concurrency, "max_concurrency"),
         _positive(body_timeout, "body_timeout"),

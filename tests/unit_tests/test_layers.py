@@ -26,7 +26,7 @@ LAYERS: list[set[str]] = [
         "_proxy",
     },
     {"_tokens", "_profiles", "_structured", "_reply", "_sealing"},
-    {"_limits", "_messages", "_client"},
+    {"_cutter", "_messages", "_client"},
     {"_turn", "_chunks", "_tooling"},
     {"chat_models", "_served", "_access"},
     {"_endpoint", "_llama"},
@@ -40,12 +40,12 @@ WITHOUT_AIOHTTP = {
     *LAYERS[0],
     *(LAYERS[1] - {"_failures", "_pool"}),
     *(LAYERS[2] - {"_reply"}),
-    *{"_limits", "_messages", "_chunks", "_tooling", "chat_models", "_served", "batch", "local"},
+    *{"_cutter", "_messages", "_chunks", "_tooling", "chat_models", "_served", "batch", "local"},
 }
 WITHOUT_LANGCHAIN = {
     *(LAYERS[0] - {"errors"}),
     *{"_protocol", "_tool_calls", "_tool_parser", "_failures", "_pool", "_reply", "_tokens"},
-    *{"_limits", "_client", "_access", "_endpoint"},
+    *{"_cutter", "_client", "_access", "_endpoint"},
 }
 
 

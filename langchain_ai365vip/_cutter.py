@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 from langchain_ai365vip._protocol import check_number
 from langchain_ai365vip._tokens import estimate_tokens, utf8_length
@@ -12,11 +12,18 @@ from langchain_ai365vip._tokens import estimate_tokens, utf8_length
 _WHITE_SPACE: Final = re.compile(r"\s")
 
 
-class Limits:
-    """Cuts a stream of text before a stop text and after a number of tokens.
+class _Reply(Protocol):
+    async def read(self) -> str: ...
 
-    `feed(text)` returns what may be shown: everything but the longest end that may still
-    become a stop text. `flush()` returns the rest when the reply has ended by itself.
+    def close(self) -> None: ...
+
+
+class ReplyCutter:
+    """Cuts a reply before a stop text and after a number of tokens.
+
+    `read(reply)` reads from one. `feed` and `flush` do the same without a connection: `feed`
+    returns everything but the longest end that may still become a stop text, `flush` the
+    rest when the reply has ended by itself.
 
     Attributes:
         finish_reason: `"stop"` or `"length"` once the reply has been cut, else `None`.
@@ -38,6 +45,18 @@ class Limits:
         if max_tokens is not None:
             check_number("max_tokens", max_tokens, at_least=1)
             self._budget = _Budget(max_tokens, count or estimate_tokens)
+
+    async def read(self, reply: _Reply) -> str:
+        """Return the reply's next text that may be shown; `""` at its end, where it is closed."""
+        while self.finish_reason is None and (text := await reply.read()):
+            text = self.feed(text)
+            if self.finish_reason is not None:
+                # Before the caller gets the text, which may take its time over it.
+                reply.close()
+            if text:
+                return text
+        reply.close()
+        return self.flush()
 
     def feed(self, text: str) -> str:
         """Take the next text of the reply and return what may be shown."""

@@ -9,19 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_ai365vip._limits import Limits
+from langchain_ai365vip._cutter import ReplyCutter
 from langchain_ai365vip._tokens import estimate_tokens
 
 
-def shown(pieces: Sequence[str], limits: Limits) -> tuple[str, str | None]:
-    """Read a reply through limits as the client does: until they cut it or it ends."""
+def shown(pieces: Sequence[str], cutter: ReplyCutter) -> tuple[str, str | None]:
+    """Read a reply through a cutter as the client does: until it cuts it or it ends."""
     parts = []
     for piece in pieces:
-        parts.append(limits.feed(piece))
-        if limits.finish_reason:
+        parts.append(cutter.feed(piece))
+        if cutter.finish_reason:
             break
-    parts.append(limits.flush())
-    return "".join(parts), limits.finish_reason
+    parts.append(cutter.flush())
+    return "".join(parts), cutter.finish_reason
 
 
 @st.composite
@@ -49,8 +49,8 @@ def cut_texts(draw: st.DrawFn, alphabet: str) -> tuple[str, list[str]]:
 )
 def test_text_before_a_stop_is_shown_at_every_cut(stop: list[str], text: str, before: str) -> None:
     for at in range(len(text) + 1):
-        assert shown([text[:at], text[at:]], Limits(stop)) == (before, "stop")
-    assert shown(list(text), Limits(stop)) == (before, "stop")
+        assert shown([text[:at], text[at:]], ReplyCutter(stop)) == (before, "stop")
+    assert shown(list(text), ReplyCutter(stop)) == (before, "stop")
 
 
 @pytest.mark.parametrize(
@@ -64,12 +64,12 @@ def test_text_before_a_stop_is_shown_at_every_cut(stop: list[str], text: str, be
 )
 def test_a_reply_without_a_stop_is_shown_whole(stop: list[str], text: str) -> None:
     for at in range(len(text) + 1):
-        assert shown([text[:at], text[at:]], Limits(stop)) == (text, None)
+        assert shown([text[:at], text[at:]], ReplyCutter(stop)) == (text, None)
 
 
 def test_text_is_held_back_only_while_it_may_become_a_stop() -> None:
-    limits = Limits(["END", "\n\n"])
-    assert [limits.feed(piece) for piece in ("one", " E", "N", "ough\n", "two")] == [
+    cutter = ReplyCutter(["END", "\n\n"])
+    assert [cutter.feed(piece) for piece in ("one", " E", "N", "ough\n", "two")] == [
         "one",
         " ",
         "",
@@ -79,10 +79,10 @@ def test_text_is_held_back_only_while_it_may_become_a_stop() -> None:
 
 
 def test_nothing_is_shown_after_the_cut() -> None:
-    limits = Limits(["END"], max_tokens=100)
-    assert limits.feed("one END two") == "one "
-    assert limits.feed("three") == ""
-    assert limits.flush() == ""
+    cutter = ReplyCutter(["END"], max_tokens=100)
+    assert cutter.feed("one END two") == "one "
+    assert cutter.feed("three") == ""
+    assert cutter.flush() == ""
 
 
 @given(
@@ -94,8 +94,8 @@ def test_what_stop_shows_does_not_depend_on_the_cut(
 ) -> None:
     text, pieces = cut
     ends = [at + len(each) for each in stop if (at := text.find(each)) >= 0]
-    visible, reason = shown(pieces, Limits(stop))
-    assert (visible, reason) == shown([text], Limits(stop))
+    visible, reason = shown(pieces, ReplyCutter(stop))
+    assert (visible, reason) == shown([text], ReplyCutter(stop))
     assert reason == ("stop" if ends else None)
     if ends:
         # The shortest beginning of the reply that ends with a stop, less that stop.
@@ -116,8 +116,8 @@ def test_what_max_tokens_shows_does_not_depend_on_the_cut(
     cut: tuple[str, list[str]], max_tokens: int, stop: list[str]
 ) -> None:
     text, pieces = cut
-    visible, reason = shown(pieces, Limits(stop, max_tokens))
-    assert (visible, reason) == shown([text], Limits(stop, max_tokens))
+    visible, reason = shown(pieces, ReplyCutter(stop, max_tokens))
+    assert (visible, reason) == shown([text], ReplyCutter(stop, max_tokens))
     assert text.startswith(visible)
     assert estimate_tokens(visible) <= max_tokens
     if reason == "length":
@@ -133,8 +133,8 @@ def test_what_max_tokens_shows_does_not_depend_on_the_cut(
 def test_a_long_reply_is_cut_at_the_same_place_for_pieces_of_any_size(word: str, size: int) -> None:
     text = word * 1_000
     pieces = [text[at : at + size] for at in range(0, len(text), size)]
-    whole = Limits(max_tokens=500).feed(text)
-    assert shown(pieces, Limits(max_tokens=500)) == (whole, "length")
+    whole = ReplyCutter(max_tokens=500).feed(text)
+    assert shown(pieces, ReplyCutter(max_tokens=500)) == (whole, "length")
     # Checkpoints round up: one token in every few hundred characters.
     assert 0.97 * 500 <= estimate_tokens(whole) <= 500
 
@@ -151,27 +151,27 @@ def test_counting_is_linear_in_the_reply(word: str) -> None:
         return estimate_tokens(text)
 
     text = word * 20_000
-    limits = Limits(max_tokens=10**9, count=count)
+    cutter = ReplyCutter(max_tokens=10**9, count=count)
     pieces = [text[at : at + 4] for at in range(0, len(text), 4)]
-    assert "".join(map(limits.feed, pieces)) == text
+    assert "".join(map(cutter.feed, pieces)) == text
     assert counted <= len(text)
 
 
 def test_a_reply_that_ends_at_its_last_token_was_not_cut() -> None:
-    assert shown(["abcd"], Limits(max_tokens=1)) == ("abcd", None)
-    assert shown(["abcd", "e"], Limits(max_tokens=1)) == ("abcd", "length")
+    assert shown(["abcd"], ReplyCutter(max_tokens=1)) == ("abcd", None)
+    assert shown(["abcd", "e"], ReplyCutter(max_tokens=1)) == ("abcd", "length")
 
 
 def test_a_stop_beyond_the_budget_does_not_count() -> None:
-    assert shown(["abcdefgh END"], Limits(["END"], max_tokens=1)) == ("abcd", "length")
-    assert shown(["abc END"], Limits(["END"], max_tokens=1)) == ("abc ", "stop")
+    assert shown(["abcdefgh END"], ReplyCutter(["END"], max_tokens=1)) == ("abcd", "length")
+    assert shown(["abc END"], ReplyCutter(["END"], max_tokens=1)) == ("abc ", "stop")
 
 
 def test_the_counter_decides_where_one_is_given() -> None:
     def words(text: str) -> int:
         return len(text.split())
 
-    assert shown(["one two ", "three four"], Limits(max_tokens=3, count=words)) == (
+    assert shown(["one two ", "three four"], ReplyCutter(max_tokens=3, count=words)) == (
         "one two three ",
         "length",
     )
