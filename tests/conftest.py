@@ -5,8 +5,18 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.endpoint import Endpoint
+
+# How long an example takes says more about a busy machine than about the code; and a fixture
+# that serves all examples of a test, here a server, is meant to.
+settings.register_profile(
+    "unhurried",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("unhurried")
 
 _SETTINGS = ("AI365VIP_API_KEY", "AI365VIP_BASE_URL", "AI365VIP_PROXY")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")

@@ -93,7 +93,7 @@ class Endpoint:
         assert self._runner.server is not None
         return len(self._runner.server.connections)
 
-    def wait_until(self, holds: Callable[[], bool], seconds: float = 10) -> bool:
+    def wait_until(self, holds: Callable[[], bool], seconds: float = 30) -> bool:
         """Wait, in the caller's thread, until something holds; say whether it came to that."""
         deadline = time.monotonic() + seconds
         while not holds():

@@ -102,7 +102,7 @@ async def _read(url: str) -> tuple[str, errors.AI365VIPError | None]:
     return "".join(seen), None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(sent=_sent())
 def test_what_was_shown_is_a_prefix_of_the_truth(sent: Sent, player: Player, url: str) -> None:
     player.sent = sent
@@ -117,7 +117,7 @@ def test_what_was_shown_is_a_prefix_of_the_truth(sent: Sent, player: Player, url
         assert sent.until < 1 or not (sent.is_text and sent.whole and sent.truth)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     head=st.sampled_from(
         [

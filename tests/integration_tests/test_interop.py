@@ -497,7 +497,7 @@ def test_breaking_off_on_uvloop_closes_the_connection(
     async def main() -> bool:
         async for _ in model.astream("Hi"):
             break
-        return await asyncio.to_thread(endpoint.closed.wait, 10)
+        return await asyncio.to_thread(endpoint.closed.wait, 30)
 
     assert on_uvloop(main())
 

@@ -25,7 +25,7 @@ from aiohttp import StreamReader
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.test_utils import make_mocked_request
 from aiohttp.web import RequestPayloadError
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 
 from langchain_ai365vip.server import LocalServer, create_app
 from tests.integration_tests.server_kit import (
@@ -515,10 +515,6 @@ def quiet_server() -> Iterator[LocalServer]:
         yield server
 
 
-@settings(
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
 @given(body=BODIES)
 def test_any_body_gets_a_reply_or_a_400_and_leaves_no_trace_in_the_log(
     body: bytes, quiet_server: LocalServer, caplog: pytest.LogCaptureFixture

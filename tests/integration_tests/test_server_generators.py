@@ -17,7 +17,7 @@ def test_a_generator_function_streams_and_is_closed_when_the_client_leaves() -> 
         for conversation in conversations:
             try:
                 yield "You said: "
-                go_on.wait(10)
+                go_on.wait(30)
                 yield conversation[-1].text
                 yield from ("again " for _ in range(100_000))
             finally:
@@ -29,4 +29,4 @@ def test_a_generator_function_streams_and_is_closed_when_the_client_leaves() -> 
         go_on.set()
         assert next(chunks).text.startswith("Hi")
         chunks.close()  # type: ignore[attr-defined]  # core's is a generator
-        assert closed.wait(10)
+        assert closed.wait(30)

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from langchain_ai365vip._protocol import (
@@ -128,9 +128,6 @@ def test_the_models_request_is_its_key() -> None:
         parse_models_request(b'{"key": []}')
 
 
-# The first draw loads Unicode's tables, which a busy machine takes a second for.
-unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
@@ -154,7 +151,6 @@ NEARLY = st.fixed_dictionaries(
 BODIES = st.binary() | NEARLY.map(lambda body: json.dumps(body).encode())
 
 
-@unhurried
 @given(BODIES)
 def test_any_body_is_read_or_refused_in_one_safe_line(body: bytes) -> None:
     refusal = ""
@@ -170,7 +166,6 @@ def test_any_body_is_read_or_refused_in_one_safe_line(body: bytes) -> None:
     assert reason_phrase(refusal) == refusal
 
 
-@unhurried
 @given(st.text(alphabet=st.characters()))
 def test_a_reason_is_printable_ascii_and_bounded(text: str) -> None:
     reason = reason_phrase(text)
@@ -198,7 +193,6 @@ SURROGATES = st.text(
 )
 
 
-@unhurried
 @given(st.lists(SURROGATES))
 def test_deltas_are_whole_characters_and_lose_nothing(deltas: list[str]) -> None:
     encoder = DeltaEncoder()

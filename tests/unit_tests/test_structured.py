@@ -227,7 +227,7 @@ def test_nesting_that_cannot_be_followed_is_a_problem_not_an_exception() -> None
             assert Schema.of(schema).read(reply).problem
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.lists(st.sampled_from(["{", "}", '"', "'", ":", ",", "[", "]", "<think>", "</think>", "\\",
                               "<", "`", " ", "\n", '{"setup": "a"}', '"setup"', "x", "3"]),

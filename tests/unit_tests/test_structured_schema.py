@@ -145,20 +145,20 @@ def agrees(schema: Json, value: Json) -> None:
     assert (schema_errors(value, schema) == []) is Draft202012Validator(schema).is_valid(value)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(schema=schemas, value=values)
 def test_a_value_is_valid_exactly_when_jsonschema_says_so(schema: Json, value: Json) -> None:
     agrees(schema, value)
 
 
 @pytest.mark.heavy
-@settings(max_examples=5000, deadline=None)
+@settings(max_examples=5000)
 @given(schema=schemas, value=values)
 def test_many_values_are_valid_exactly_when_jsonschema_says_so(schema: Json, value: Json) -> None:
     agrees(schema, value)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(schema=schemas, value=values)
 def test_coercing_leaves_valid_values_equal_and_never_changes_its_input(
     schema: Json, value: Json
@@ -171,7 +171,7 @@ def test_coercing_leaves_valid_values_equal_and_never_changes_its_input(
         assert Draft202012Validator(schema).is_valid(coerced)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     schema=st.dictionaries(
         st.sampled_from(["type", "enum", "properties", "required", "items", "anyOf", "$ref",

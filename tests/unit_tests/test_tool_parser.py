@@ -893,7 +893,7 @@ options = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(reply=replies, options=options, places=st.lists(st.integers(0, 2000), max_size=5))
 def test_any_text_gives_the_same_events_at_every_cut_and_loses_nothing(
     reply: str, options: dict[str, Any], places: list[int]

@@ -58,7 +58,7 @@ def test_a_long_text_is_read_and_not_repaired() -> None:
         read_json(f'{{"a": "{long}",}}')
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(alphabet="{}[]\":,\\ \nabc1'", max_size=40))
 def test_any_text_is_read_or_refused(text: str) -> None:
     try:
@@ -100,7 +100,7 @@ def keeps_every_letter(code: str) -> bool:
     return True
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(alphabet='ab {}[]":,()', min_size=1, max_size=30))
 def test_a_call_with_broken_quotation_marks_keeps_every_letter_or_is_invalid(code: str) -> None:
     assert keeps_every_letter(code)
