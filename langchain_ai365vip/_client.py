@@ -505,7 +505,7 @@ async def _refuse_what_the_server_would_trim(payload: Mapping[str, Any]) -> None
     if limit is None or not _trims(payload, limit, utf8_length):
         return
     # A vocabulary comes from disk, and counting a long text takes a while.
-    count = await asyncio.to_thread(server_counter, wait=True)
+    count = await asyncio.to_thread(server_counter)
     if count is not None and not await asyncio.to_thread(_trims, payload, limit, count):
         return
     how = "UTF-8 bytes, never fewer than tokens" if count is None else "the server's tokenizer"

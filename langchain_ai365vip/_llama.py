@@ -95,11 +95,6 @@ class Llama:
     def __reduce__(self) -> tuple[type[Llama], tuple[LlamaSettings]]:
         return Llama, (self.settings,)
 
-    @property
-    def closed(self) -> bool:
-        """Whether `close()` was called."""
-        return self._closed
-
     def load(self) -> ChatOpenAI:
         """Load the file unless it is loaded, and return the client that talks to it.
 

@@ -259,13 +259,6 @@ def escape_special_tokens(text: str) -> str:
     return _SPECIAL_TOKEN.sub(lambda match: "<\\" + match[0][1:], text)
 
 
-def escape_special_tokens_in_json(text: str) -> str:
-    r"""The same for JSON text, without loss: the `<` of a special string as `\u003c`."""
-    if "<|" not in text:
-        return text
-    return _SPECIAL_TOKEN.sub(lambda match: "\\u003c" + match[0][1:], text)
-
-
 class MalformedRequest(ValueError):  # noqa: N818 - it names the request, as HTTP does
     """A request body that is not what the protocol asks for.
 
@@ -275,7 +268,6 @@ class MalformedRequest(ValueError):  # noqa: N818 - it names the request, as HTT
 
     def __init__(self, field: str, expected: str, found: str) -> None:
         super().__init__(f"{field}: expected {expected}, found {found}")
-        self.field = field
 
 
 class ChatRequest(NamedTuple):

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
+from langchain_core.utils.function_calling import convert_to_json_schema
 from pydantic import BaseModel, ValidationError
 from pydantic.v1 import BaseModel as BaseModelV1
 from pydantic.v1 import ValidationError as ValidationErrorV1
@@ -36,13 +36,11 @@ class Found:
             correct JSON that fits, written anew where it had to be repaired or coerced. The
             whole reply if there is no object in it.
         problem: What is wrong, in words for the model; None when the object fits.
-        value: The object that fits: an instance of a pydantic class, else plain data.
         cut_off: The reply ended inside the object.
     """
 
     text: str
     problem: str | None = None
-    value: Any = None
     cut_off: bool = False
 
 
@@ -111,36 +109,23 @@ class Schema:
         name = given.get("name") or schema.get("title") or "output"
         return cls(str(name), copy.deepcopy(dict(schema)))
 
-    @property
-    def tool(self) -> dict[str, Any]:
-        """The OpenAI tool whose arguments are such an object."""
-        schema = copy.deepcopy(dict(self.json_schema or {"type": "object", "properties": {}}))
-        description = schema.pop("description", "")
-        schema.pop("title", None)
-        function = {"name": self.name, "description": description, "parameters": schema}
-        tool: dict[str, Any] = convert_to_openai_tool(function)
-        return tool
-
-    def problem(self, arguments: Mapping[str, Any]) -> str | None:
-        """Says what is wrong with the arguments of a call.
+    def problem(self, value: Any) -> str | None:
+        """Says what is wrong with an object, such as the arguments of a call.
 
         Args:
-            arguments: The arguments.
+            value: JSON data.
 
         Returns:
-            Words for the model, None when they fit.
+            Words for the model, None when it fits.
         """
-        return self._check(dict(arguments))[1]
-
-    def validate(self, given: str | Mapping[str, Any]) -> Found:
-        """Brings a reply, or an object, to the schema.
-
-        Args:
-            given: The text of a reply, or data.
-        """
-        if isinstance(given, str):
-            return self.read(given)
-        return self._fitted(dict(given), json.dumps(given, ensure_ascii=False, default=str))
+        try:
+            if self.model is not None:
+                return _problem_of(self.model, value)
+            if self.json_schema is None:
+                return None if isinstance(value, dict) else "The reply is not a JSON object."
+            return "; ".join(schema_errors(value, self.json_schema, limit=_MAX_PROBLEMS)) or None
+        except RecursionError:
+            return "The JSON is nested too deeply."
 
     def read(self, text: str) -> Found:
         """Finds the object in a reply, without the prose and fences around it.
@@ -188,11 +173,10 @@ class Schema:
         """Takes the first reading of the value that fits."""
         first: str | None = None
         for reading in self._readings(value):
-            checked, problem = self._check(reading)
+            problem = self.problem(reading)
             if problem is None:
                 same = reading is value and not rewrite
-                shown = text if same else json.dumps(reading, ensure_ascii=False)
-                return Found(shown, value=checked)
+                return Found(text if same else json.dumps(reading, ensure_ascii=False))
             first = first or problem
         return Found(text, first)
 
@@ -206,22 +190,6 @@ class Schema:
             if isinstance(value.get(key), dict):
                 yield coerce(value[key], self.json_schema)
 
-    def _check(self, value: Any) -> tuple[Any, str | None]:
-        """The object, or what is wrong with it."""
-        try:
-            return self._checked(value)
-        except RecursionError:
-            return None, "The JSON is nested too deeply."
-
-    def _checked(self, value: Any) -> tuple[Any, str | None]:
-        if self.model is not None:
-            return _as_model(self.model, value)
-        if self.json_schema is None:
-            fits = isinstance(value, dict)
-            return value, None if fits else "The reply is not a JSON object."
-        errors = schema_errors(value, self.json_schema, limit=_MAX_PROBLEMS)
-        return value, "; ".join(errors) or None
-
 
 def _is_tool(schema: Mapping[str, Any]) -> bool:
     if schema.get("type") == "function" or "toolSpec" in schema:
@@ -233,17 +201,19 @@ def _is_anthropic(schema: Mapping[str, Any]) -> bool:
     return "input_schema" in schema
 
 
-def _as_model(model: type[BaseModel] | type[BaseModelV1], value: Any) -> tuple[Any, str | None]:
+def _problem_of(model: type[BaseModel] | type[BaseModelV1], value: Any) -> str | None:
     try:
         if issubclass(model, BaseModel):
-            return model.model_validate(value), None
-        return model.parse_obj(value), None
+            model.model_validate(value)
+        else:
+            model.parse_obj(value)
     except (ValidationError, ValidationErrorV1) as error:
         faults = [
             f"{'.'.join(map(str, fault['loc'])) or 'the value'}: {fault['msg']}"
             for fault in error.errors()[:_MAX_PROBLEMS]
         ]
-        return None, "; ".join(faults)
+        return "; ".join(faults)
+    return None
 
 
 def _objects(text: str, opening: str) -> Iterator[ScannedValue]:
@@ -291,47 +261,3 @@ class ObjectText:
         self._source.piece, self._source.pos, self._source.ended = "", 0, True
         next(self._states, None)
         return self._finder.take_growth() or self._finder.take_skipped()
-
-
-def ask_for_call(tool_names: Sequence[str]) -> str:
-    """Words that ask again for a call that had to come and did not.
-
-    Args:
-        tool_names: The tools that may be called.
-    """
-    if len(tool_names) == 1:
-        which = f"Call the function {tool_names[0]} now"
-    else:
-        which = f"Call one of these functions now: {', '.join(tool_names)}"
-    return (
-        f"That reply holds no function call, and one is needed. {which}. Reply with the "
-        f"call only, no other text:\n{_CALL_FORM}"
-    )
-
-
-def ask_for_valid_call(problems: Sequence[str]) -> str:
-    """Words that ask again for calls that could not be executed.
-
-    Args:
-        problems: What is wrong with each.
-    """
-    listed = "\n".join(f"- {problem}" for problem in problems)
-    return (
-        f"The function call in that reply cannot be carried out:\n{listed}\n"
-        f"Write it again, corrected. Reply with the call only, no other text:\n{_CALL_FORM}"
-    )
-
-
-def ask_for_valid_object(problem: str) -> str:
-    """Words that ask again for an object that does not fit its schema.
-
-    Args:
-        problem: What is wrong with it.
-    """
-    return (
-        f"That reply is not the JSON object that was asked for: {problem}\n"
-        "Write it again, corrected. Reply with the whole JSON object only, no other text."
-    )
-
-
-_CALL_FORM = '<tool_call>\n{"name": <function-name>, "arguments": <args-json-object>}\n</tool_call>'

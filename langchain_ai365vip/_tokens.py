@@ -80,31 +80,26 @@ def _read(encoding: Encoding) -> Encode | None:
     return partial(_encode_in_pieces, library.get_encoding(encoding).encode)
 
 
-def encoder(encoding: Encoding, *, wait: bool | None = None) -> Encode | None:
-    """Return the function that turns text into token ids, or `None` if it is not at hand.
-
-    Args:
-        encoding: The vocabulary.
-        wait: Whether to load it if need be. Default: unless this thread runs an event loop.
-    """
-    if encoding not in _encoders and (not _on_event_loop() if wait is None else wait):
+def encoder(encoding: Encoding) -> Encode | None:
+    """Return the function that turns text into token ids, or `None` if it is not at hand."""
+    if encoding not in _encoders and not _on_event_loop():
         load(encoding)
     return _encoders.get(encoding)
 
 
-def exact_counter(model: str, *, wait: bool | None = None) -> Count | None:
+def exact_counter(model: str) -> Count | None:
     """Return what counts this model's tokens exactly, or `None` if nothing at hand does."""
     encoding = encoding_of(model)
-    return None if encoding is None else _counter(encoding, wait)
+    return None if encoding is None else _counter(encoding)
 
 
-def server_counter(*, wait: bool | None = None) -> Count | None:
+def server_counter() -> Count | None:
     """Return what counts as the reference server does when it trims, or `None`."""
-    return _counter(SERVER_ENCODING, wait)
+    return _counter(SERVER_ENCODING)
 
 
-def _counter(encoding: Encoding, wait: bool | None) -> Count | None:
-    encode = encoder(encoding, wait=wait)
+def _counter(encoding: Encoding) -> Count | None:
+    encode = encoder(encoding)
     return None if encode is None else partial(_count, encode)
 
 
@@ -212,10 +207,11 @@ def _weight(character: str, encoding: Encoding) -> float:
     return row[_COLUMN[encoding]]
 
 
-def best_counter(model: str, *, wait: bool | None = None) -> Count:
+def best_counter(model: str) -> Count:
     """Return the exact counter if it is at hand, else the estimate for that model."""
-    exact = exact_counter(model, wait=wait)
-    return exact or partial(estimate_tokens, encoding=encoding_of(model) or SERVER_ENCODING)
+    return exact_counter(model) or partial(
+        estimate_tokens, encoding=encoding_of(model) or SERVER_ENCODING
+    )
 
 
 async def loaded_counter(model: str) -> Count:
@@ -226,14 +222,14 @@ async def loaded_counter(model: str) -> Count:
     return best_counter(model)
 
 
-def token_ids(text: str, model: str, *, wait: bool | None = None) -> list[int]:
+def token_ids(text: str, model: str) -> list[int]:
     """Return a text's token ids.
 
     They are the model's own for OpenAI's models with the extra `tokens`; for other models
     with that extra, those of cl100k_base; without it (or before it is loaded, on an event
     loop) the UTF-8 bytes, which are the tokens of a vocabulary that merges nothing.
     """
-    encode = encoder(encoding_of(model) or SERVER_ENCODING, wait=wait)
+    encode = encoder(encoding_of(model) or SERVER_ENCODING)
     return list(text.encode("utf-8", "surrogatepass")) if encode is None else encode(text)
 
 

@@ -170,6 +170,28 @@ def _unknown_choice(tool_choice: Any) -> ValueError:
 
 # ---------------------------------------------------------------- what the model is told
 
+_CALL_FORM: Final = (
+    '<tool_call>\n{"name": <function-name>, "arguments": <args-json-object>}\n</tool_call>'
+)
+# The wording, line breaks and JSON spacing are those of Qwen 2.5's and Qwen 3's chat
+# template (Hermes' differs little): models trained on it know what to do.
+_TOOLS: Final = """\
+# Tools
+
+You may call {how_many} to assist with the user query.
+
+You are provided with function signatures within <tools></tools> XML tags:
+<tools>
+{functions}
+</tools>
+
+For each function call, return a json object with function name and arguments within \
+<tool_call></tool_call> XML tags:
+{call_form}
+
+The results come back within <tool_response></tool_response> XML tags; never write those \
+yourself. {rule}"""
+
 
 def describe_tools(
     tools: Sequence[Mapping[str, Any]], *, tool_choice: ToolChoice = AUTO, parallel: bool = True
@@ -193,29 +215,13 @@ def describe_tools(
     functions = [tool["function"] for tool in tools]
     if tool_choice.name is not None:
         functions = [function for function in functions if function["name"] == tool_choice.name]
-    how_many = "one or more functions" if parallel else "one function per reply"
-    # The wording, line breaks and JSON spacing are those of Qwen 2.5's and Qwen 3's chat
-    # template (Hermes' differs little): models trained on it know what to do.
-    return "\n".join(
-        [
-            "# Tools",
-            "",
-            f"You may call {how_many} to assist with the user query.",
-            "",
-            "You are provided with function signatures within <tools></tools> XML tags:",
-            "<tools>",
-            *(to_json({"type": "function", "function": _shown(item)}) for item in functions),
-            "</tools>",
-            "",
-            "For each function call, return a json object with function name and arguments "
-            "within <tool_call></tool_call> XML tags:",
-            "<tool_call>",
-            '{"name": <function-name>, "arguments": <args-json-object>}',
-            "</tool_call>",
-            "",
-            "The results come back within <tool_response></tool_response> XML tags; never write "
-            f"those yourself. {_rule(tool_choice, parallel)}",
-        ]
+    return _TOOLS.format(
+        how_many="one or more functions" if parallel else "one function per reply",
+        functions="\n".join(
+            to_json({"type": "function", "function": _shown(function)}) for function in functions
+        ),
+        call_form=_CALL_FORM,
+        rule=_rule(tool_choice, parallel),
     )
 
 
@@ -237,10 +243,7 @@ def tool_reminder(*, tool_choice: ToolChoice = AUTO, parallel: bool = True) -> s
     if tool_choice.mode == "none":
         return "[Do not call functions in this reply: answer in words.]"
     limit = "" if parallel else ", one per reply"
-    return (
-        '[To call a function, write <tool_call>\n{"name": <function-name>, "arguments": '
-        f"<args-json-object>}}\n</tool_call>{limit}. {_rule(tool_choice, parallel)}]"
-    )
+    return f"[To call a function, write {_CALL_FORM}{limit}. {_rule(tool_choice, parallel)}]"
 
 
 def describe_schema(schema: Mapping[str, Any] | None = None, *, tools: bool = False) -> str:
@@ -262,6 +265,50 @@ def describe_schema(schema: Mapping[str, Any] | None = None, *, tools: bool = Fa
 def schema_reminder(*, tools: bool = False) -> str:
     """Write that section's rule in brief, to repeat at the end of a long conversation."""
     return f"[{describe_schema(tools=tools)}]"
+
+
+# ---------------------------------------------------------------- asking once more
+
+
+def ask_for_call(tool_names: Sequence[str]) -> str:
+    """Ask again for a call that had to come and did not.
+
+    Args:
+        tool_names: The tools that may be called.
+    """
+    if len(tool_names) == 1:
+        which = f"Call the function {tool_names[0]} now"
+    else:
+        which = f"Call one of these functions now: {', '.join(tool_names)}"
+    return (
+        f"That reply holds no function call, and one is needed. {which}. Reply with the "
+        f"call only, no other text:\n{_CALL_FORM}"
+    )
+
+
+def ask_for_valid_call(problems: Sequence[str]) -> str:
+    """Ask again for calls that could not be executed.
+
+    Args:
+        problems: What is wrong with each.
+    """
+    listed = "\n".join(f"- {problem}" for problem in problems)
+    return (
+        f"The function call in that reply cannot be carried out:\n{listed}\n"
+        f"Write it again, corrected. Reply with the call only, no other text:\n{_CALL_FORM}"
+    )
+
+
+def ask_for_valid_object(problem: str) -> str:
+    """Ask again for an object that does not fit its schema.
+
+    Args:
+        problem: What is wrong with it.
+    """
+    return (
+        f"That reply is not the JSON object that was asked for: {problem}\n"
+        "Write it again, corrected. Reply with the whole JSON object only, no other text."
+    )
 
 
 # ---------------------------------------------------------------- what was called and came back

@@ -23,10 +23,10 @@ from typing import Any, Final
 
 from langchain_core.messages.ai import UsageMetadata
 
-from langchain_ai365vip import _structured
 from langchain_ai365vip._cutter import ReplyCutter
 from langchain_ai365vip._protocol import WireMessage, check_number, escape_special_tokens
 from langchain_ai365vip._reply import Reply
+from langchain_ai365vip._structured import ObjectText, Schema
 from langchain_ai365vip._tokens import Count, count_wire_tokens
 from langchain_ai365vip._tool_parser import (
     Call,
@@ -36,6 +36,11 @@ from langchain_ai365vip._tool_parser import (
     Reasoning,
     Text,
     ToolCallParser,
+)
+from langchain_ai365vip._tool_prompt import (
+    ask_for_call,
+    ask_for_valid_call,
+    ask_for_valid_object,
 )
 from langchain_ai365vip.errors import AI365VIPError, AI365VIPOutputError
 
@@ -66,7 +71,7 @@ class Rules:
     parallel: bool = True
     reasoning: bool = False
     echoed: Sequence[str] = ()
-    schema: _structured.Schema | None = None
+    schema: Schema | None = None
     partial: bool = False
     stop: Sequence[str] = ()
     max_tokens: int | None = None
@@ -194,7 +199,7 @@ class Turn:
         if not broken or self._cut_by is not None:
             return broken
         try:
-            again = self._correction(_structured.ask_for_valid_call([c.error for c in broken]))
+            again = self._correction(ask_for_valid_call([c.error for c in broken]))
             calls = [event async for event in self._read(again) if isinstance(event, Call)]
         except AI365VIPError as exc:
             # What was read and shown so far is a reply; the failure must not take it away.
@@ -242,10 +247,10 @@ class Turn:
                 if isinstance(event, Call) and (problem := schema.problem(event.arguments))
             ]
         if problems:
-            return _structured.ask_for_valid_call(problems)
-        return _structured.ask_for_call(list(self._rules.tools))
+            return ask_for_valid_call(problems)
+        return ask_for_call(list(self._rules.tools))
 
-    async def _object(self, schema: _structured.Schema) -> AsyncGenerator[Event, None]:
+    async def _object(self, schema: Schema) -> AsyncGenerator[Event, None]:
         payload = self._payload
         for last in (False, True):
             held: list[Event] = []
@@ -266,10 +271,10 @@ class Turn:
             if found.problem is None or last or self._cut_by is not None:
                 yield Text(found.text)
                 return
-            payload = self._correction(_structured.ask_for_valid_object(found.problem))
+            payload = self._correction(ask_for_valid_object(found.problem))
 
     async def _growing(self) -> AsyncGenerator[Event, None]:
-        growing = _structured.ObjectText()
+        growing = ObjectText()
         async for event in self._read(self._payload):
             if not isinstance(event, Text):
                 yield event

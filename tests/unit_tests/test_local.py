@@ -232,7 +232,7 @@ def test_a_pickle_carries_the_settings_and_loads_for_itself(gguf: Path) -> None:
     model.close()
     other = pickle.loads(pickle.dumps(model))
     assert other.engine.settings == LocalModel(gguf_path=gguf, n_ctx=512)._llama.settings
-    assert not other.engine.closed
+    assert not other.engine._closed
 
 
 def test_a_closed_model_says_so_and_may_be_closed_again(gguf: Path) -> None:

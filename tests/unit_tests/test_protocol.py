@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -14,7 +13,6 @@ from langchain_ai365vip._protocol import (
     WireMessage,
     chat_payload,
     escape_special_tokens,
-    escape_special_tokens_in_json,
     find_special_token,
     split_conversation,
     trims_history,
@@ -131,14 +129,6 @@ def test_special_tokens_are_found_and_made_harmless(token: str) -> None:
 def test_other_texts_are_left_alone(text: str) -> None:
     assert find_special_token(text) is None
     assert escape_special_tokens(text) is text
-    assert escape_special_tokens_in_json(text) is text
-
-
-@given(st.lists(st.sampled_from([*SPECIAL_TOKENS, "<|", "|>", "a", '"', "\\"])).map("".join))
-def test_special_tokens_in_json_are_escaped_without_loss(text: str) -> None:
-    escaped = escape_special_tokens_in_json(json.dumps({"text": text}))
-    assert find_special_token(escaped) is None
-    assert json.loads(escaped) == {"text": text}
 
 
 @given(st.lists(st.sampled_from([*SPECIAL_TOKENS, "<|endof", "text|>", "<\\", "<"])).map("".join))

@@ -10,19 +10,11 @@ from typing import Annotated, Any, Optional
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import BaseModel, Field, RootModel
 from pydantic.v1 import BaseModel as BaseModelV1
 from typing_extensions import TypedDict
 
-from langchain_ai365vip._structured import (
-    Found,
-    ObjectText,
-    Schema,
-    ask_for_call,
-    ask_for_valid_call,
-    ask_for_valid_object,
-)
+from langchain_ai365vip._structured import Found, ObjectText, Schema
 
 
 class Joke(BaseModel):
@@ -72,10 +64,12 @@ SCHEMAS: dict[str, Any] = {
 each_schema = pytest.mark.parametrize("schema", SCHEMAS.values(), ids=list(SCHEMAS))
 
 
-def plain(value: Any) -> Any:
-    if isinstance(value, BaseModel):
-        return value.model_dump(exclude_none=True)
-    return value.dict(exclude_none=True) if isinstance(value, BaseModelV1) else value
+def plain(schema: Any, text: str) -> Any:
+    """What the user gets of an object's text, as plain data."""
+    data = json.loads(text)
+    if schema is Joke:
+        return Joke.model_validate(data).model_dump(exclude_none=True)
+    return JokeV1.parse_obj(data).dict(exclude_none=True) if schema is JokeV1 else data
 
 
 GOOD = '{"setup": "Knock", "rating": 3}'
@@ -101,7 +95,6 @@ AROUND = {
 def test_the_object_is_found_whatever_stands_around_it(schema: Any, around: str) -> None:
     found = Schema.of(schema).read(around.format(GOOD))
     assert (found.text, found.problem, found.cut_off) == (GOOD, None, False)
-    assert plain(found.value) == {"setup": "Knock", "rating": 3}
 
 
 @each_schema
@@ -109,9 +102,7 @@ def test_the_object_is_found_whatever_stands_around_it(schema: Any, around: str)
 def test_an_object_is_mended_where_its_meaning_is_clear(schema: Any, reply: str) -> None:
     found = Schema.of(schema).read(reply)
     assert found.problem is None
-    assert plain(found.value) == {"setup": "Knock", "rating": 3}
-    read_again = json.loads(found.text)
-    assert plain(Schema.of(schema).validate(read_again).value) == plain(found.value)
+    assert plain(schema, found.text) == {"setup": "Knock", "rating": 3}
 
 
 @each_schema
@@ -119,7 +110,6 @@ def test_what_does_not_fit_has_a_problem_that_names_the_field(schema: Any) -> No
     wanted = Schema.of(schema)
     for reply in ('{"rating": 3}', '{"setup": "a", "rating": "high"}'):
         found = wanted.read(f"Here: {reply}")
-        assert found.value is None
         assert found.text == reply
         assert found.problem is not None
         assert found.problem.startswith(("setup: ", "rating: "))
@@ -141,26 +131,17 @@ def test_an_object_that_was_cut_off_is_not_completed_by_guess(schema: Any) -> No
 
 
 @each_schema
-def test_a_schema_is_a_tool_and_travels(schema: Any) -> None:
+def test_a_schema_has_a_name_and_travels(schema: Any) -> None:
     wanted = Schema.of(schema)
     assert wanted.name in ("Joke", "JokeV1")
-    function = wanted.tool["function"]
-    assert function["name"] == wanted.name
-    assert function["parameters"]["required"] == ["setup"]
-    assert function["parameters"]["properties"].keys() == {"setup", "rating"}
     assert repr(wanted) == repr(Schema.of(schema))
     assert pickle.loads(pickle.dumps(wanted)) == wanted
 
 
-def test_the_tool_of_a_class_is_the_one_that_core_makes() -> None:
-    for schema in (Joke, JokeV1, JokeDict):
-        assert Schema.of(schema).tool == convert_to_openai_tool(schema)
-
-
 def test_a_typed_dict_is_checked() -> None:
     wanted = Schema.of(JokeDict)
-    assert wanted.read('{"setup": 3}').value == {"setup": "3"}
-    assert Schema.of(Partial).read('{"rating": 3}').value == {"rating": 3}
+    assert wanted.read('{"setup": 3}') == Found('{"setup": "3"}')
+    assert Schema.of(Partial).read('{"rating": 3}').problem is None
     assert wanted.problem({"rating": 3}) == "setup: is required and missing"
 
 
@@ -171,8 +152,8 @@ def test_the_class_has_the_last_word() -> None:
 
 def test_a_root_model_may_be_a_list() -> None:
     wanted = Schema.of(RootModel[list[int]])
-    assert wanted.read('Well: ```\n[1, "2"]\n```').value == RootModel[list[int]]([1, 2])
-    assert wanted.read("[1, 2]").text == "[1, 2]"
+    assert wanted.read('Well: ```\n[1, "2"]\n```') == Found('[1, "2"]')
+    assert wanted.read("[1, 2]") == Found("[1, 2]")
 
 
 def test_a_schema_is_copied() -> None:
@@ -205,9 +186,8 @@ def test_a_response_format_is_a_schema() -> None:
 def test_a_response_format_may_want_any_object() -> None:
     wanted = Schema.of_response_format({"type": "json_object"})
     assert wanted.json_schema is None
-    assert wanted.read('So: {"x": [1]}').value == {"x": [1]}
+    assert wanted.read('So: {"x": [1]}') == Found('{"x": [1]}')
     assert wanted.read("[1]").problem == "The reply holds no JSON object."
-    assert wanted.tool["function"]["parameters"] == {"type": "object", "properties": {}}
 
 
 @pytest.mark.parametrize(
@@ -268,17 +248,3 @@ def test_the_object_is_passed_on_with_each_piece() -> None:
 def test_a_reply_without_an_object_comes_at_the_end(reply: str) -> None:
     for pieces in ([reply], list(reply)):
         assert grown(pieces) == ("", reply)
-
-
-# --- asking again -----------------------------------------------------------------------
-
-
-def test_asking_again_says_what_is_wrong_and_what_to_do() -> None:
-    form = '<tool_call>\n{"name": <function-name>, "arguments": <args-json-object>}\n</tool_call>'
-    assert "Call the function add now" in ask_for_call(["add"])
-    assert "Call one of these functions now: add, now" in ask_for_call(["add", "now"])
-    assert ask_for_call(["add"]).endswith(form)
-    again = ask_for_valid_call(["There is no tool named 'x'.", "a: is required and missing"])
-    assert "- There is no tool named 'x'.\n- a: is required and missing\n" in again
-    assert again.endswith(form)
-    assert "asked for: setup: Field required\n" in ask_for_valid_object("setup: Field required")

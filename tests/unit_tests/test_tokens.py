@@ -52,7 +52,7 @@ def without_the_extra(nothing_loaded: None, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def encode(encoding: Encoding) -> Callable[[str], list[int]]:
-    got = encoder(encoding, wait=True)
+    got = encoder(encoding)
     assert got is not None
     return got
 
@@ -141,21 +141,21 @@ def test_cutting_into_pieces_loses_nothing_and_divides_where_tokens_do(
     ids=["a million characters", "over 200,000 tokens"],
 )
 def test_texts_beyond_the_librarys_limits_are_counted(text: str) -> None:
-    count = exact_counter("gpt-4", wait=True)
+    count = exact_counter("gpt-4")
     assert count is not None
     half = text[: len(text) // 2]
     assert count(text) == pytest.approx(2 * count(half), abs=2)
 
 
 def test_the_server_counts_with_one_vocabulary_whatever_the_model() -> None:
-    server, own = server_counter(wait=True), exact_counter("gpt-4o", wait=True)
+    server, own = server_counter(), exact_counter("gpt-4o")
     assert server is not None
     assert own is not None
     assert (server("你好吗"), own("你好吗")) == (4, 2)
 
 
 def test_other_models_have_no_exact_counter() -> None:
-    assert exact_counter("smollm2", wait=True) is None
+    assert exact_counter("smollm2") is None
 
 
 def test_loading_says_nothing_even_where_warnings_are_errors() -> None:
@@ -170,11 +170,9 @@ def test_loading_says_nothing_even_where_warnings_are_errors() -> None:
 
 @pytest.mark.usefixtures("nothing_loaded")
 def test_a_vocabulary_is_loaded_when_first_needed() -> None:
-    assert exact_counter("gpt-4", wait=False) is None
     count = exact_counter("gpt-4")
     assert count is not None
     assert count("hello world") == 2
-    assert exact_counter("gpt-4", wait=False) is not None
 
 
 @pytest.mark.usefixtures("nothing_loaded")
@@ -204,8 +202,8 @@ def test_without_the_extra_counts_are_estimates_and_ids_are_bytes() -> None:
 
 def test_other_models_are_estimated_and_borrow_ids() -> None:
     text = "hello world, hello"
-    assert best_counter("smollm2", wait=True)(text) == estimate_tokens(text)
-    assert token_ids("hello world", "smollm2", wait=True) == [15339, 1917]
+    assert best_counter("smollm2")(text) == estimate_tokens(text)
+    assert token_ids("hello world", "smollm2") == [15339, 1917]
 
 
 # ---------------------------------------------------------------- estimates

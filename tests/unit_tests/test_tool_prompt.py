@@ -18,6 +18,9 @@ from langchain_ai365vip._tool_parser import Call, InvalidCall, Text, ToolCallPar
 from langchain_ai365vip._tool_prompt import (
     AUTO,
     ToolChoice,
+    ask_for_call,
+    ask_for_valid_call,
+    ask_for_valid_object,
     describe_schema,
     describe_tools,
     normalise_tool_choice,
@@ -438,3 +441,17 @@ def test_no_description_breaks_out_of_the_tools_or_the_schema(
     body = describe_schema(fields).split("<schema>\n")[1].removesuffix("\n</schema>")
     assert not MARK.search(body)
     assert json.loads(body) == fields
+
+
+# ---------------------------------------------------------------- asking once more
+
+
+def test_asking_again_says_what_is_wrong_and_what_to_do() -> None:
+    form = '<tool_call>\n{"name": <function-name>, "arguments": <args-json-object>}\n</tool_call>'
+    assert "Call the function add now" in ask_for_call(["add"])
+    assert "Call one of these functions now: add, now" in ask_for_call(["add", "now"])
+    assert ask_for_call(["add"]).endswith(form)
+    again = ask_for_valid_call(["There is no tool named 'x'.", "a: is required and missing"])
+    assert "- There is no tool named 'x'.\n- a: is required and missing\n" in again
+    assert again.endswith(form)
+    assert "asked for: setup: Field required\n" in ask_for_valid_object("setup: Field required")
