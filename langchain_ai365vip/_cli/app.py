@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from langchain_ai365vip._cli.exits import MEANINGS, Exit, ending
+from langchain_ai365vip._cli.target import REQUEST, Target, with_target
 from langchain_ai365vip._cli.terminal import say, warnings_as_notes
 from langchain_ai365vip._version import __version__
 
@@ -28,40 +29,6 @@ app = typer.Typer(
     epilog=_EXIT_CODES,
 )
 
-Local = Annotated[
-    bool,
-    typer.Option("--local", help="A very small model in this process, behind a real /api/chat."),
-]
-Gguf = Annotated[
-    Path | None, typer.Option("--gguf", metavar="FILE", help="The same with a GGUF file.")
-]
-BaseUrl = Annotated[
-    str | None,
-    typer.Option(metavar="URL", help="Root of the endpoint. Default: AI365VIP_BASE_URL."),
-]
-ModelId = Annotated[str | None, typer.Option(metavar="ID", help="Id of the model.")]
-ApiKey = Annotated[
-    str | None,
-    typer.Option(
-        metavar="KEY",
-        help="The endpoint's key. Better in AI365VIP_API_KEY: others on this machine can see "
-        "a command's arguments.",
-    ),
-]
-Proxy = Annotated[
-    str | None,
-    typer.Option(
-        metavar="URL",
-        help="http://, https://, socks4:// or socks5:// proxy. Default: AI365VIP_PROXY.",
-    ),
-]
-CaBundle = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="PEM file of authorities to trust.")
-]
-Timeout = Annotated[
-    float | None,
-    typer.Option(metavar="SECONDS", help="Silence allowed in each step of a request."),
-]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
 
@@ -94,23 +61,11 @@ def main(
 
 
 @app.command()
+@with_target()
 def chat(
     prompt: Annotated[str | None, typer.Argument(help="What to ask.")] = None,
-    local: Local = False,
-    gguf: Gguf = None,
-    base_url: BaseUrl = None,
-    model: ModelId = None,
-    system: Annotated[str | None, typer.Option(metavar="TEXT", help="System prompt.")] = None,
-    temperature: Annotated[
-        float | None, typer.Option(metavar="NUMBER", help="Sampling temperature.")
-    ] = None,
-    max_tokens: Annotated[
-        int | None, typer.Option(metavar="NUMBER", help="Bound on the answer's length, about.")
-    ] = None,
-    api_key: ApiKey = None,
-    proxy: Proxy = None,
-    ca_bundle: CaBundle = None,
-    timeout: Timeout = None,
+    *,
+    target: Target,
     debug: Debug = False,
 ) -> None:
     """Ask a question; the answer streams to standard output.
@@ -122,22 +77,9 @@ def chat(
         from langchain_core.messages import HumanMessage
 
         from langchain_ai365vip._cli.chat import Conversation, answer, read_prompt
-        from langchain_ai365vip._cli.endpoints import Target, opened
+        from langchain_ai365vip._cli.endpoints import opened
 
         question = read_prompt(prompt, sys.stdin)
-        target = Target(
-            local=local,
-            gguf=gguf,
-            base_url=base_url,
-            model=model,
-            system=system,
-            temperature=temperature,
-            max_tokens=max_tokens,
-            api_key=api_key,
-            proxy=proxy,
-            ca_bundle=ca_bundle,
-            timeout=timeout,
-        )
         with opened(target) as client:
             if question is None:
                 Conversation(client, debug=debug).run()
@@ -146,9 +88,10 @@ def chat(
 
 
 @app.command()
+@with_target("local", "gguf")
 def serve(
-    local: Local = False,
-    gguf: Gguf = None,
+    *,
+    target: Target,
     model: Annotated[
         str | None,
         typer.Option(
@@ -188,7 +131,7 @@ def serve(
     with ending(debug=debug):
         from langchain_ai365vip._cli import serve as serving
 
-        with serving.chosen(local=local, gguf=gguf, model=model) as chosen:
+        with serving.chosen(local=target.local, gguf=target.gguf, model=model) as chosen:
             serving.serve(
                 chosen,
                 host=host,
@@ -201,58 +144,34 @@ def serve(
 
 
 @app.command()
-def models(
-    base_url: BaseUrl = None,
-    api_key: ApiKey = None,
-    proxy: Proxy = None,
-    ca_bundle: CaBundle = None,
-    timeout: Timeout = None,
-    debug: Debug = False,
-) -> None:
+@with_target("base_url", *REQUEST)
+def models(*, target: Target, debug: Debug = False) -> None:
     """List an endpoint's models: id, tab, name."""
     with ending(debug=debug):
-        from langchain_ai365vip._cli.endpoints import Target, opened
+        from langchain_ai365vip._cli.endpoints import opened
 
-        target = Target(
-            base_url=base_url, api_key=api_key, proxy=proxy, ca_bundle=ca_bundle, timeout=timeout
-        )
         with opened(target) as client:
             for listed in client.list_models():
                 say(f"{listed.id}\t{listed.name}")
 
 
 @app.command()
-def check(
-    base_url: BaseUrl = None,
-    model: ModelId = None,
-    api_key: ApiKey = None,
-    proxy: Proxy = None,
-    ca_bundle: CaBundle = None,
-    timeout: Timeout = None,
-    debug: Debug = False,
-) -> None:
+@with_target("base_url", "model", *REQUEST)
+def check(*, target: Target, debug: Debug = False) -> None:
     """Make real requests to an endpoint and say in plain words what is wrong with it.
 
     It asks for the models and for one short answer. The exit code says what was found.
     """
     with ending(debug=debug):
         from langchain_ai365vip._cli import check as checking
-        from langchain_ai365vip._cli.endpoints import Target, opened
+        from langchain_ai365vip._cli.endpoints import opened
 
-        target = Target(
-            base_url=base_url,
-            model=model,
-            api_key=api_key,
-            proxy=proxy,
-            ca_bundle=ca_bundle,
-            timeout=timeout,
-            max_retries=0,
-        )
-        with opened(target) as client:
+        with opened(target, max_retries=0) as client:
             sys.exit(checking.check(client))
 
 
 @app.command()
+@with_target()
 def batch(
     source: Annotated[
         Path,
@@ -273,6 +192,7 @@ def batch(
             help="Answers; grows as they come.",
         ),
     ],
+    *,
     concurrency: Annotated[int, typer.Option(min=1, help="Rows asked for at a time.")] = 16,
     schema: Annotated[
         Path | None,
@@ -289,21 +209,7 @@ def batch(
     ordered: Annotated[
         bool, typer.Option("--ordered", help="Bring the finished output into the input's order.")
     ] = False,
-    local: Local = False,
-    gguf: Gguf = None,
-    base_url: BaseUrl = None,
-    model: ModelId = None,
-    system: Annotated[str | None, typer.Option(metavar="TEXT", help="System prompt.")] = None,
-    temperature: Annotated[
-        float | None, typer.Option(metavar="NUMBER", help="Sampling temperature.")
-    ] = None,
-    max_tokens: Annotated[
-        int | None, typer.Option(metavar="NUMBER", help="Bound on an answer's length, about.")
-    ] = None,
-    api_key: ApiKey = None,
-    proxy: Proxy = None,
-    ca_bundle: CaBundle = None,
-    timeout: Timeout = None,
+    target: Target,
     debug: Debug = False,
 ) -> None:
     """Answer the rows of a JSON Lines file.
@@ -313,21 +219,8 @@ def batch(
     """
     with ending(debug=debug):
         from langchain_ai365vip._cli.batch import answer_rows
-        from langchain_ai365vip._cli.endpoints import Target, opened
+        from langchain_ai365vip._cli.endpoints import opened
 
-        target = Target(
-            local=local,
-            gguf=gguf,
-            base_url=base_url,
-            model=model,
-            system=system,
-            temperature=temperature,
-            max_tokens=max_tokens,
-            api_key=api_key,
-            proxy=proxy,
-            ca_bundle=ca_bundle,
-            timeout=timeout,
-        )
         with opened(target) as client:
             code = answer_rows(
                 client,

@@ -6,12 +6,12 @@ import secrets
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from langchain_ai365vip import ChatAI365VIP
 from langchain_ai365vip._cli.exits import UserError, refined
+from langchain_ai365vip._cli.target import Target
 from langchain_ai365vip._cli.terminal import note
 from langchain_ai365vip.errors import AI365VIPError
 
@@ -21,48 +21,22 @@ _SMALL_MODEL: Final = (
 )
 
 
-@dataclass
-class Target:
-    """What the options say about where to ask, and how; `None` is not given."""
-
-    local: bool = False
-    gguf: Path | None = None
-    base_url: str | None = None
-    model: str | None = None
-    api_key: str | None = None
-    proxy: str | None = None
-    ca_bundle: Path | None = None
-    timeout: float | None = None
-    max_retries: int | None = None
-    temperature: float | None = None
-    max_tokens: int | None = None
-    system: str | None = None
-
-    def settings(self) -> dict[str, Any]:
-        """Return the arguments of `ChatAI365VIP` that were given."""
-        settings = {
-            "base_url": self.base_url,
-            "model": self.model,
-            "api_key": self.api_key,
-            "proxy": self.proxy,
-            "ca_bundle": None if self.ca_bundle is None else str(self.ca_bundle),
-            "timeout": self.timeout,
-            "max_retries": self.max_retries,
-            "temperature": self.temperature,
-            "max_tokens": self.max_tokens,
-            "system_prompt": self.system,
-        }
-        return {name: value for name, value in settings.items() if value is not None}
-
-
 @contextmanager
-def opened(target: Target) -> Iterator[ChatAI365VIP]:
-    """Give the client for a target; a local model is served while it is in use."""
+def opened(target: Target, **more: Any) -> Iterator[ChatAI365VIP]:
+    """Give the client for a target; a local model is served while it is in use.
+
+    Args:
+        target: What the options say.
+        **more: Further arguments of `ChatAI365VIP`.
+
+    Raises:
+        UserError: Several targets are named.
+    """
     in_process = target.local or target.gguf is not None
     if in_process + (target.base_url is not None) + (target.local and target.gguf is not None) > 1:
         raise UserError("Give only one of --local, --gguf and --base-url.")
     with _served(target) if in_process else nullcontext(target.settings()) as settings:
-        model = ChatAI365VIP(**settings)
+        model = ChatAI365VIP(**settings, **more)
         try:
             yield model
         except AI365VIPError as exc:
