@@ -697,10 +697,17 @@ async def test_configurable_alternatives_choose_the_model(endpoint: Endpoint) ->
         ChatAI365VIP(model=name, base_url=endpoint.base_url, temperature=0) for name in ("1", "2")
     )
     chosen = one.configurable_alternatives(ConfigurableField(id="llm"), default_key="one", two=two)
-    await chosen.ainvoke("Hi")
-    await chosen.with_config(configurable={"llm": "two"}).ainvoke("Hi")
-    chosen.invoke("Hi", config={"configurable": {"llm": "two"}})
-    assert [body["model"]["id"] for body in endpoint.bodies] == ["1", "2", "2"]
+    second: Any = {"configurable": {"llm": "two"}}
+    messages = [
+        await chosen.ainvoke("Hi"),
+        await chosen.with_config(second).ainvoke("Hi"),
+        await asyncio.to_thread(chosen.invoke, "Hi", second),
+    ]
+    assert [message.text for message in messages] == ["Hello there!"] * 3
+    assert [message.response_metadata["model_name"] for message in messages] == ["1", "2", "2"]
+    streamed = [chunk.text async for chunk in chosen.astream("Hi", second)]
+    assert "".join(streamed) == "Hello there!"
+    assert [body["model"]["id"] for body in endpoint.bodies] == ["1", "2", "2", "2"]
 
 
 # -- batch, cache, chains -------------------------------------------------------------------------

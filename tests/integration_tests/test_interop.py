@@ -19,6 +19,8 @@ from aiohttp import web
 from blockbuster import blockbuster_ctx
 from langchain.agents import create_agent
 from langchain.agents.middleware import (
+    LLMToolEmulator,
+    LLMToolSelectorMiddleware,
     ModelFallbackMiddleware,
     ModelRetryMiddleware,
     SummarizationMiddleware,
@@ -38,7 +40,8 @@ from langchain_ai365vip.errors import (
     AI365VIPConnectionError,
     AI365VIPRateLimitError,
 )
-from tests.endpoint import Endpoint
+from tests.endpoint import Endpoint, in_turn
+from tests.integration_tests.agent_kit import CALL, conversation, tools_shown, weather
 
 
 @pytest.fixture
@@ -209,6 +212,50 @@ async def test_summarization_takes_the_instance(endpoint: Endpoint, model: ChatA
     sent = endpoint.bodies[1]["messages"]
     assert "a summary" in sent[0]["content"]
     assert sent[-1] == {"role": "user", "content": "Three"}
+
+
+async def test_a_tool_emulator_takes_the_instance(
+    endpoint: Endpoint, other: Endpoint, model: ChatAI365VIP
+) -> None:
+    endpoint.pieces = in_turn([CALL], ["It rains."])
+    emulator = LLMToolEmulator(model=ChatAI365VIP(base_url=other.base_url))
+    agent: Any = create_agent(model, [weather], middleware=[emulator])
+    state = await agent.ainvoke(HI)
+    assert [message.text for message in state["messages"][2:]] == ["from the other", "It rains."]
+    assert (endpoint.requests, other.requests) == (2, 1)
+    [(role, asked)] = conversation(other.bodies[0])
+    assert (role, "Tool: weather" in asked) == ("user", True)
+
+
+async def test_a_tool_selector_takes_the_instance(
+    endpoint: Endpoint, other: Endpoint, model: ChatAI365VIP
+) -> None:
+    other.pieces = [
+        '<tool_call>{"name": "ToolSelectionResponse", "arguments": {"tools": ["weather"]}}'
+        "</tool_call>"
+    ]
+    selector = LLMToolSelectorMiddleware(model=ChatAI365VIP(base_url=other.base_url))
+    agent: Any = create_agent(model, [weather], middleware=[selector])
+    state = await agent.ainvoke(HI)
+    assert state["messages"][-1].text == "Hello there!"
+    assert (endpoint.requests, other.requests) == (1, 1)
+    assert tools_shown(endpoint.bodies[0]) == ["weather"]
+
+
+@pytest.mark.filterwarnings("ignore:create_react_agent has been moved:DeprecationWarning")
+async def test_the_agent_of_langgraph_itself_takes_the_instance(
+    endpoint: Endpoint, model: ChatAI365VIP
+) -> None:
+    from langgraph.prebuilt import create_react_agent
+
+    endpoint.pieces = in_turn([CALL], ["It is sunny."])
+    agent = create_react_agent(model, [weather])
+    state = await agent.ainvoke(HI)
+    assert [message.text for message in state["messages"][2:]] == [
+        "Sunny in Paris.",
+        "It is sunny.",
+    ]
+    assert endpoint.requests == 2
 
 
 # -- runnables -----------------------------------------------------------------------------------
@@ -398,12 +445,12 @@ model = ChatAI365VIP(
     temperature=0,
     stop=["END"],
 )
-list(model.stream("Hi"))
-model.invoke("Hi", model="other", max_tokens=50)
+print("".join(chunk.text for chunk in model.stream("Hi")))
+print(model.invoke("Hi", model="other", max_tokens=50).text)
 try:
     model.invoke("Hi", max_retries=0, model="fails")
-except Exception:
-    pass
+except Exception as exc:
+    print(type(exc).__name__)
 wait_for_all_tracers()
 """
 
@@ -428,6 +475,11 @@ def test_langsmith_is_told_the_model_the_settings_the_reply_and_no_secret(
         command = [sys.executable, "-W", "error", "-c", TRACED, endpoint.base_url]
         done = subprocess.run(command, env=environment, capture_output=True, timeout=120)
         assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.decode().splitlines() == [
+        "Hello there!",
+        "Hello there!",
+        "AI365VIPRateLimitError",
+    ]
     streamed, invoked, failed = sorted(collector.runs(), key=lambda run: run["start_time"])
     assert endpoint.requests == 3
 
@@ -500,6 +552,7 @@ def test_breaking_off_on_uvloop_closes_the_connection(
         return await asyncio.to_thread(endpoint.closed.wait, 30)
 
     assert on_uvloop(main())
+    assert (endpoint.requests, endpoint.open_connections) == (1, 0)
 
 
 def test_a_connection_lost_on_uvloop_is_our_error(endpoint: Endpoint) -> None:
@@ -511,3 +564,4 @@ def test_a_connection_lost_on_uvloop_is_our_error(endpoint: Endpoint) -> None:
     model = ChatAI365VIP(base_url=endpoint.base_url, max_retries=0)
     with pytest.raises(AI365VIPConnectionError):
         on_uvloop(model.ainvoke("Hi"))
+    assert endpoint.requests == 1
