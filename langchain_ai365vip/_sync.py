@@ -30,24 +30,33 @@ class _LoopThread:
     """A daemon thread that runs an event loop until `stop()`."""
 
     def __init__(self) -> None:
-        self.loop: asyncio.AbstractEventLoop
-        self._stopping: asyncio.Event
-        self._ready = threading.Event()
+        # Made by the caller, who is told if no file is left for it.
+        self.loop = asyncio.new_event_loop()
+        self._stopping = asyncio.Event()
         # An empty context: the thread outlives the call that happened to start it.
         self._thread = threading.Thread(
             target=contextvars.Context().run,
-            args=(asyncio.run, self._main()),
+            args=(self._run,),
             name="langchain-ai365vip",
             daemon=True,
         )
         self._thread.start()
-        self._ready.wait()
+
+    def _run(self) -> None:
+        # `asyncio.run` would end the loop's executor, which looks names up, with one thread
+        # more; Python 3.12.1 starts none at the interpreter's exit, and says so loudly.
+        try:
+            self.loop.run_until_complete(self._main())
+        finally:
+            self.loop.close()
 
     async def _main(self) -> None:
-        self.loop = asyncio.get_running_loop()
-        self._stopping = asyncio.Event()
-        self._ready.set()
         await self._stopping.wait()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.loop.shutdown_asyncgens()
 
     def task(
         self, coroutine: Coroutine[Any, Any, None], ended: Callable[[BaseException | None], None]
