@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -27,6 +28,12 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test depends on the settings of the machine it runs on."""
     for name in (*_SETTINGS, *_PROXIES, *(name.upper() for name in _PROXIES)):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def interrupts() -> None:
+    """A shell's background process ignores Ctrl-C, and so would all that the tests start."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
