@@ -11,12 +11,14 @@ import asyncio
 import atexit
 import contextlib
 import contextvars
+import functools
 import os
 import queue
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, ParamSpec, TypeVar
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 # Items waiting for a slow consumer before its producer pauses; it goes on at a quarter.
@@ -211,6 +213,17 @@ def run(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
     with contextlib.closing(iterate(once)) as results:
         return next(results)
+
+
+def twin_of(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
+    """Return an async function's sync twin: `foo` for `afoo`, documented and typed as it is."""
+
+    @functools.wraps(function)
+    def twin(*args: P.args, **kwargs: P.kwargs) -> T:
+        return run(lambda: function(*args, **kwargs))
+
+    twin.__name__ = twin.__qualname__ = function.__name__.removeprefix("a")
+    return twin
 
 
 def is_running() -> bool:

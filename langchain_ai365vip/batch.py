@@ -71,7 +71,7 @@ class Progress:
         return (self.answered + self.failed) / max(time.monotonic() - self.started, 1e-9)
 
 
-def batch_file(
+async def abatch_file(
     source: str | os.PathLike[str],
     target: str | os.PathLike[str],
     model: BaseChatModel,
@@ -83,6 +83,8 @@ def batch_file(
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Progress:
     """Answer every row of a JSON Lines file; see the module for its rows.
+
+    `batch_file` is for sync code, `abatch_file` for async code.
 
     Args:
         source: The input file.
@@ -96,47 +98,6 @@ def batch_file(
 
     Returns:
         How it went.
-
-    Raises:
-        ValueError: `concurrency` below 1, or two rows with one id.
-        OSError: A file cannot be read or written.
-    """
-    return _sync.run(
-        lambda: abatch_file(
-            source,
-            target,
-            model,
-            concurrency=concurrency,
-            schema=schema,
-            retry_failed=retry_failed,
-            ordered=ordered,
-            on_progress=on_progress,
-        )
-    )
-
-
-async def abatch_file(
-    source: str | os.PathLike[str],
-    target: str | os.PathLike[str],
-    model: BaseChatModel,
-    *,
-    concurrency: int = 16,
-    schema: Mapping[str, Any] | None = None,
-    retry_failed: bool = False,
-    ordered: bool = False,
-    on_progress: Callable[[Progress], None] | None = None,
-) -> Progress:
-    """Answer every row of a JSON Lines file; see `batch_file`.
-
-    Args:
-        source: The input file.
-        target: The output file; rows that it holds are not asked for again.
-        model: Any chat model.
-        concurrency: Rows asked for at a time.
-        schema: A JSON schema: answers are then objects that fit it.
-        retry_failed: Ask again for the rows that failed in earlier runs.
-        ordered: Bring the finished output into the order of the input.
-        on_progress: Called after each row.
 
     Raises:
         ValueError: `concurrency` below 1, or two rows with one id.
@@ -164,6 +125,9 @@ async def abatch_file(
     if ordered:
         await asyncio.to_thread(_put_in_order, target)
     return progress
+
+
+batch_file = _sync.twin_of(abatch_file)
 
 
 # -- one row: the same function here and on a cluster ----------------------------------------

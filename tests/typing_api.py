@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 from aiohttp import web
 from langchain_core.caches import InMemoryCache
@@ -25,6 +26,7 @@ from pydantic import SecretStr
 from typing_extensions import assert_type
 
 from langchain_ai365vip import AI365VIP, AvailableModel, ChatAI365VIP, Timeout
+from langchain_ai365vip.batch import Progress, abatch_file, batch_file
 from langchain_ai365vip.errors import AI365VIPError, AI365VIPRateLimitError
 from langchain_ai365vip.local import LocalModel
 from langchain_ai365vip.server import LocalServer, create_app
@@ -115,6 +117,14 @@ def composed(model: ChatAI365VIP) -> None:
     assert_type(chain.invoke("Hello"), str)
     model.with_retry().invoke("Hello")
     model.with_fallbacks([LocalModel()]).invoke("Hello")
+
+
+async def in_bulk(model: ChatAI365VIP) -> None:
+    """Answer the rows of a file; the sync function takes what the async one takes."""
+    assert_type(batch_file("in.jsonl", Path("out.jsonl"), model, concurrency=2), Progress)
+    assert_type(await abatch_file("in.jsonl", "out.jsonl", model, ordered=True), Progress)
+    batch_file("in.jsonl", model)  # type: ignore[call-arg, arg-type]  # pyright: ignore[reportCallIssue]
+    batch_file("in.jsonl", "out.jsonl", model, concurency=2)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
 async def wired(client: AI365VIP) -> None:
