@@ -21,6 +21,8 @@ from aiohttp.connector import Connection
 
 from langchain_ai365vip._proxy import Proxy
 
+from langchain_ai365vip._pacing import StartingGate
+
 _ATTRIBUTE = "_langchain_ai365vip_sessions"
 
 # The reference server advertises 5 s and closes at 6 (measured); a connection that we
@@ -86,10 +88,15 @@ class PooledSession:
 
 
 class LoopSessions:
-    """The sessions of one event loop."""
+    """The sessions of one event loop.
+
+    Attributes:
+        gate: Where the calls of this loop wait for their turn to start.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self.gate = StartingGate(loop)
         self._by_settings: dict[ConnectionSettings, PooledSession] = {}
         # Each with the task that closes it, once there is one.
         self._retired: dict[PooledSession, asyncio.Task[None] | None] = {}
