@@ -21,7 +21,7 @@ from aiohttp.connector import Connection
 
 from langchain_ai365vip._proxy import Proxy
 
-from langchain_ai365vip._pacing import StartingGate
+from langchain_ai365vip._pacing import ReadingPauses, StartingGate
 
 _ATTRIBUTE = "_langchain_ai365vip_sessions"
 
@@ -48,9 +48,13 @@ class PooledSession:
     """A session, the requests that wait for their head, and the replies that are being read."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, unused: Callable[[PooledSession], None]
+        self,
+        session: aiohttp.ClientSession,
+        unused: Callable[[PooledSession], None],
+        pauses: ReadingPauses,
     ) -> None:
         self.session = session
+        self.pauses = pauses
         self.replies: set[_Closable] = set()
         self._waiting = 0
         self._retired = False
@@ -66,9 +70,15 @@ class PooledSession:
             self._waiting -= 1
             self._look_whether_unused()
 
+    def admit(self, reply: _Closable) -> None:
+        """Note that a reply is being read."""
+        self.replies.add(reply)
+        self.pauses.count(1)
+
     def release(self, reply: _Closable) -> None:
         """Note that a reply has ended; a retired session closes after its last one."""
         self.replies.discard(reply)
+        self.pauses.count(-1)
         self._look_whether_unused()
 
     def retire(self) -> None:
@@ -97,6 +107,7 @@ class LoopSessions:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self.gate = StartingGate(loop)
+        self._pauses = ReadingPauses(loop)
         self._by_settings: dict[ConnectionSettings, PooledSession] = {}
         # Each with the task that closes it, once there is one.
         self._retired: dict[PooledSession, asyncio.Task[None] | None] = {}
@@ -105,7 +116,7 @@ class LoopSessions:
         """Return the session for these settings, made at first use."""
         pooled = self._by_settings.get(settings)
         if pooled is None or pooled.session.closed:
-            pooled = PooledSession(_new_session(settings), self._close_soon)
+            pooled = PooledSession(_new_session(settings), self._close_soon, self._pauses)
             self._by_settings[settings] = pooled
         return pooled
 

@@ -6,6 +6,7 @@ import asyncio
 import codecs
 import contextlib
 import socket
+from typing import Final
 
 import aiohttp
 from aiohttp.connector import Connection
@@ -26,6 +27,7 @@ from langchain_ai365vip._pool import PooledSession
 from langchain_ai365vip._timeouts import BodyWatchdog, Timeout
 from langchain_ai365vip.errors import AI365VIPAPIError, AI365VIPError, AI365VIPResponseError
 
+_SHORT: Final = 2.0
 _READING = "reading the reply"
 _MAX_ERROR_PAGE = 64 * 1024
 
@@ -47,6 +49,8 @@ class Reply:
         "_ended",
         "_failure",
         "_loop",
+        "_may_pause",
+        "_pauses",
         "_pieces",
         "_pooled",
         "_pushed_back",
@@ -82,7 +86,10 @@ class Reply:
         self._watchdog = BodyWatchdog(
             self._loop, timeout.first_byte, total_at, self._stalled, self._look_for_a_broken_body
         )
-        pooled.replies.add(self)
+        self._pauses = pooled.pauses
+        # A pause must not use up a short limit.
+        self._may_pause = timeout.between_bytes is None or timeout.between_bytes > _SHORT
+        pooled.admit(self)
 
     async def start(self, timeout: Timeout) -> None:
         """Wait for the first text and make sure that it is a reply at all.
@@ -131,12 +138,20 @@ class Reply:
             else:
                 self._watchdog.since = None
                 text = self._decode(data) if data else self._end()
+                if self._pauses.length and self._may_pause:
+                    self._pause()
             if text:
                 return text
         if self._failure is None:
             return ""
         self._failure.partial_text = self.partial_text
         raise self._failed(self._failure)
+
+    def _pause(self) -> None:
+        connection = self._response.connection
+        # Without one the reply is complete, or broken.
+        if connection is not None and connection.transport is not None:
+            self._pauses.begin(connection.transport)
 
     def close(self) -> None:
         """End the reply, whatever its state; the server sees the connection closed."""

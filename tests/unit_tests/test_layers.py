@@ -14,7 +14,10 @@ MODULES = {path.stem: path for path in ROOT.glob("*.py") if path.stem != "__init
 
 # The layers of the README's picture: a module imports from its own layer and those below.
 LAYERS: list[set[str]] = [
-    {"errors", "_version", "_scan", "_json_text", "_json_schema", "_coding", "_timeouts", "_sync"},
+    {
+        *{"errors", "_version", "_scan", "_json_text", "_json_schema", "_coding", "_timeouts"},
+        *{"_sync", "_pacing"},
+    },
     {
         "_protocol",
         "_tool_prompt",
