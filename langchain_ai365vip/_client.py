@@ -70,7 +70,7 @@ class AvailableModel(NamedTuple):
     name: str
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, slots=True)
 class _Request:
     """A request ready to be sent. No repr: tracebacks with locals must not show the key."""
 
@@ -312,11 +312,11 @@ class AI365VIP:
                 f"The request cannot be written as JSON in UTF-8: {why_not}. Remove it from the "
                 "messages or from extra_body."
             )
-        # A mapping without regard to case: the caller's header replaces ours.
-        headers = CIMultiDict(_HEADERS)
-        headers["Origin"] = address.origin
-        headers["Referer"] = address.referer
-        headers.update(self.headers)
+        headers = _headers(address.origin, address.referer)
+        if self.headers:
+            # Without regard to case: the caller's header replaces ours.
+            headers = CIMultiDict(headers)
+            headers.update(self.headers)
         return _Request(address.url, body, headers)
 
     async def _open_with_retries(self, request: _Request, on_retry: OnRetry | None) -> Reply:
@@ -368,7 +368,7 @@ class AI365VIP:
         pooled = sessions_of(loop).get(self._settings(proxy))
         deadline = HeadDeadline(loop, self.timeout)
         # From before its head on: a sibling's aclose() must not cut it.
-        with pooled.in_use():
+        with pooled:
             response = await self._head(url, request, pooled, proxy, deadline, redact)
             if response.status == 200:
                 reply = Reply(response, pooled, self.timeout, deadline.total_at, redact)
@@ -475,11 +475,20 @@ def _encoded(payload: Mapping[str, Any], key: str) -> tuple[bytes, str]:
         return b"", "a lone surrogate" if isinstance(exc, UnicodeError) else str(exc)
 
 
-_HEADERS: Final = {
-    "Content-Type": "application/json",
-    "Accept": "*/*",
-    "Accept-Encoding": ACCEPT_ENCODING,
-}
+@functools.lru_cache(maxsize=64)
+def _headers(origin: str, referer: str) -> CIMultiDict[str]:
+    """The headers of every request to an endpoint: one mapping for all, so not to be changed."""
+    return CIMultiDict(
+        {
+            "Content-Type": "application/json",
+            "Accept": "*/*",
+            "Accept-Encoding": ACCEPT_ENCODING,
+            "Origin": origin,
+            "Referer": referer,
+        }
+    )
+
+
 _STALE: Final = (
     aiohttp.ServerDisconnectedError,
     aiohttp.ClientOSError,

@@ -12,16 +12,14 @@ hand-made loops all end with, whether or not they call `shutdown_asyncgens()` be
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import aiohttp
 from aiohttp.connector import Connection
 
-from langchain_ai365vip._proxy import Proxy
-
 from langchain_ai365vip._pacing import ReadingPauses, StartingGate
+from langchain_ai365vip._proxy import Proxy
 
 _ATTRIBUTE = "_langchain_ai365vip_sessions"
 
@@ -45,7 +43,10 @@ class _Closable(Protocol):
 
 
 class PooledSession:
-    """A session, the requests that wait for their head, and the replies that are being read."""
+    """A session, the requests that wait for their head, and the replies that are being read.
+
+    `with pooled:` is around a request that waits.
+    """
 
     def __init__(
         self,
@@ -60,15 +61,13 @@ class PooledSession:
         self._retired = False
         self._unused = unused
 
-    @contextlib.contextmanager
-    def in_use(self) -> Iterator[None]:
+    def __enter__(self) -> None:
         """Keep the session open while a request is on its way to becoming a reply."""
         self._waiting += 1
-        try:
-            yield
-        finally:
-            self._waiting -= 1
-            self._look_whether_unused()
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._waiting -= 1
+        self._look_whether_unused()
 
     def admit(self, reply: _Closable) -> None:
         """Note that a reply is being read."""

@@ -50,7 +50,7 @@ _LONG: Final = 50_000
 Open = Callable[[Mapping[str, Any]], Awaitable[Reply]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Rules:
     """What a reply may and must be.
 
@@ -94,6 +94,18 @@ class Turn:
         finish_reason: `"stop"`, `"length"` or `"tool_calls"`, once the events have ended.
         exchanges: Each request's payload and its reply, for usage.
     """
+
+    __slots__ = (
+        "_broke_off",
+        "_called",
+        "_counter",
+        "_cutter",
+        "_open",
+        "_payload",
+        "_reply",
+        "_rules",
+        "exchanges",
+    )
 
     def __init__(
         self,

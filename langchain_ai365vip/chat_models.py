@@ -124,7 +124,7 @@ _NOT_IN_CACHE_KEY: Final = frozenset(
 _FROM_CORE: Final = frozenset({"stream", "ls_structured_output_format", "structured_output_format"})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Call:
     """One call's settings, after its own were laid over the model's."""
 
