@@ -11,6 +11,7 @@ import math
 import sys
 import uuid
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple, get_origin
 
@@ -28,7 +29,12 @@ from langchain_core.exceptions import (
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from langchain_core.prompts import BasePromptTemplate
-from langchain_core.runnables import Runnable, RunnableSequence
+from langchain_core.runnables import (
+    Runnable,
+    RunnableGenerator,
+    RunnableLambda,
+    RunnableSequence,
+)
 from langchain_core.runnables.base import RunnableBindingBase, RunnableLike, coerce_to_runnable
 
 from langchain_ai365vip._protocol import ChatRequest
@@ -55,8 +61,7 @@ class TextSource:
     def __init__(self, runnable: RunnableLike[Any, Any]) -> None:
         self._runnable: Runnable[Any, Any] = coerce_to_runnable(runnable)
         self._is_graph = _is_graph(self._runnable)
-        # A plain generator function: core runs it, but has no async way to.
-        self._is_sync_only = inspect.isgeneratorfunction(runnable)
+        self._is_sync_only = _is_sync_only(self._runnable)
         self._takes_temperature = _takes_temperature(self._runnable)
         self._placeholder = "messages" if self._is_graph else _placeholder(self._runnable)
 
@@ -99,7 +104,9 @@ async def _in_threads(outputs: Iterator[Any]) -> AsyncIterator[Any]:
             yield output
     finally:
         if isinstance(outputs, Generator):
-            outputs.close()
+            # ValueError: its thread is still in it, and closes it by dropping it at the end.
+            with suppress(ValueError):
+                outputs.close()
 
 
 _END: Final = object()
@@ -158,6 +165,18 @@ def _is_graph(runnable: Runnable[Any, Any]) -> bool:
     # A graph can only have been made where LangGraph is already imported.
     module = sys.modules.get("langgraph.pregel.protocol")
     return module is not None and isinstance(runnable, module.PregelProtocol)
+
+
+def _is_sync_only(runnable: Runnable[Any, Any]) -> bool:
+    """Say whether it holds a plain generator function: core runs those, but never in async."""
+    inner = _innermost(runnable)
+    if isinstance(inner, RunnableSequence):
+        return any(map(_is_sync_only, inner.steps))
+    if isinstance(inner, RunnableGenerator):
+        return not hasattr(inner, "_atransform")
+    if isinstance(inner, RunnableLambda) and not hasattr(inner, "afunc"):
+        return inspect.isgeneratorfunction(inner.func)
+    return False
 
 
 def _innermost(runnable: Runnable[Any, Any]) -> Runnable[Any, Any]:
