@@ -38,7 +38,9 @@ class Access:
     ) -> None:
         key = api_key.get_secret_value() if isinstance(api_key, SecretStr) else api_key
         if key == "":
-            raise ValueError("api_key is empty, which would let everybody in; leave it out")
+            raise ValueError(
+                "api_key is empty, which would let everybody in: pass a key, or leave it out"
+            )
         self._key = None if key is None else key.encode()
         self._origins = {_origin(origin) for origin in _strings(allowed_origins, "origins")}
         self._hosts = {host.lower() for host in _strings(allowed_hosts, "hosts")}
@@ -47,7 +49,9 @@ class Access:
         """Refuse other machines where there is no key to tell friend from foe."""
         if self._key is None and not is_loopback(request.get_extra_info("sockname")):
             raise RefusedError(
-                403, "This endpoint has no API key, so it answers only on a loopback address"
+                403,
+                "This endpoint has no API key, so it answers only on a loopback address: "
+                "set api_key",
             )
 
     def check_host(self, request: web.BaseRequest) -> None:
@@ -86,14 +90,16 @@ _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9.:\[\]_-]+")
 
 def _strings(values: Iterable[str], what: str) -> list[str]:
     if isinstance(values, str):
-        raise ValueError(f"allowed_{what} is a string; it must be a list of strings")
+        raise ValueError(f"allowed_{what} must be a list of strings: write [{values!r}]")
     return list(values)
 
 
 def _origin(text: str) -> str:
     origin = text.lower().rstrip("/")
     if origin != "*" and not _ORIGIN.fullmatch(origin):
-        raise ValueError(f"allowed_origins has {text!r}; an origin looks like https://example.com")
+        raise ValueError(
+            f"allowed_origins has {text!r}, which is no origin: write it like https://example.com"
+        )
     return origin
 
 

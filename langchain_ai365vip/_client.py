@@ -6,6 +6,7 @@ import asyncio
 import functools
 import io
 import json
+import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -135,6 +136,9 @@ class AI365VIP:
         """
         object.__setattr__(self, "base_url", check_base_url(self.base_url))
         object.__setattr__(self, "proxy", check_proxy(self.proxy))
+        if not isinstance(self.timeout, Timeout):
+            raise ValueError("timeout must be a Timeout: Timeout.of(seconds) makes one")
+        check_headers(self.headers)
         _protocol.check_number("max_retries", self.max_retries, at_least=0)
         if self.max_connections is not None:
             _protocol.check_number("max_connections", self.max_connections, at_least=1)
@@ -309,8 +313,8 @@ class AI365VIP:
         body, why_not = _encoded(payload, self.api_key)
         if why_not:
             raise AI365VIPInvalidRequestError(
-                f"The request cannot be written as JSON in UTF-8: {why_not}. Remove it from the "
-                "messages or from extra_body."
+                f"The request cannot be written as JSON in UTF-8: {why_not}. Take it out of "
+                "the messages or extra_body."
             )
         headers = _headers(address.origin, address.referer)
         if self.headers:
@@ -414,7 +418,12 @@ class AI365VIP:
                 if first and deadline.reused and isinstance(exc, _STALE):
                     continue
                 error = transport_error(
-                    exc, url, step=deadline.step, partial_text=None, redact=redact
+                    exc,
+                    url,
+                    step=deadline.step,
+                    limit=deadline.limit,
+                    partial_text=None,
+                    redact=redact,
                 )
                 if error is None:
                     raise
@@ -472,7 +481,7 @@ def _encoded(payload: Mapping[str, Any], key: str) -> tuple[bytes, str]:
         text = json.dumps({**payload, "key": key}, ensure_ascii=False, allow_nan=False)
         return text.encode(), ""
     except (ValueError, TypeError, RecursionError) as exc:  # UnicodeEncodeError is a ValueError
-        return b"", "a lone surrogate" if isinstance(exc, UnicodeError) else str(exc)
+        return b"", "a text holds half a character" if isinstance(exc, UnicodeError) else str(exc)
 
 
 @functools.lru_cache(maxsize=64)
@@ -582,10 +591,33 @@ async def _context_for(ca_bundle: str) -> ssl.SSLContext:
             context = await asyncio.to_thread(ssl.create_default_context, cafile=ca_bundle)
         except (OSError, ssl.SSLError) as exc:
             raise AI365VIPTLSError(
-                f"ca_bundle={ca_bundle!r} cannot be read as a PEM file of certificates: {exc}"
+                f"ca_bundle={ca_bundle!r} cannot be read as a PEM file of certificates: {exc}. "
+                "Pass the path of one, or leave it out to trust this system's authorities."
             ) from exc
         _contexts[ca_bundle] = context
     return context
+
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 9110
+_NOT_IN_A_HEADER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+def check_headers(headers: Mapping[str, str]) -> None:
+    """Refuse headers that HTTP cannot carry, before a request is made with them.
+
+    Raises:
+        ValueError: There is such a header. The message does not repeat its value.
+    """
+    for name, value in headers.items():
+        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+            raise ValueError(
+                f"headers: {name!r} is no name of a header, which has letters, digits and hyphens"
+            )
+        if not isinstance(value, str) or _NOT_IN_A_HEADER.search(value):
+            raise ValueError(
+                f"headers: the value of {name!r} must be text without line ends and control "
+                "characters"
+            )
 
 
 _SCHEMES: Final = frozenset({"http", "https"})
@@ -601,16 +633,21 @@ def check_base_url(value: str) -> str:
     value = (value.strip() or _protocol.PUBLIC_URL).rstrip("/")
     url = parsed_url(value)
     if url.scheme not in _SCHEMES or not url.host:
-        raise ValueError("base_url must be an http:// or https:// address")
+        raise ValueError(
+            "base_url must be an http:// or https:// address, such as http://localhost:3000"
+        )
     if url.user is not None or url.password is not None:
         raise ValueError(
-            "base_url must hold no user or password, they would show in logs; pass the key or "
-            "headers instead"
+            "base_url must hold no user or password, they would show in logs; pass api_key, or "
+            "an Authorization header in default_headers"
         )
     if url.query_string or url.fragment:
-        raise ValueError("base_url must hold no query and no fragment")
+        raise ValueError(
+            "base_url must hold no query and no fragment: leave out what follows ? or #"
+        )
     if url.path.endswith(_protocol.CHAT_PATH):
         raise ValueError(
-            f"base_url must be the root of the server: {_protocol.CHAT_PATH} is appended to it"
+            f"base_url must be the root of the server: leave out {_protocol.CHAT_PATH}, which is "
+            "appended to it"
         )
     return value

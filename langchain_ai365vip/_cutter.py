@@ -18,6 +18,18 @@ class _Reply(Protocol):
     def close(self) -> None: ...
 
 
+def stop_texts(stop: str | Sequence[str]) -> tuple[str, ...]:
+    """Return the stop texts that were given, without blank ones.
+
+    Raises:
+        ValueError: It is no text and no list of texts.
+    """
+    texts = (stop,) if isinstance(stop, str) else stop
+    if not isinstance(texts, Sequence) or not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"stop must be a text or a list of texts, not {stop!r}.")
+    return tuple(filter(None, texts))
+
+
 class ReplyCutter:
     """Cuts a reply before a stop text and after a number of tokens.
 
@@ -29,7 +41,7 @@ class ReplyCutter:
         finish_reason: `"stop"` or `"length"` once the reply has been cut, else `None`.
 
     Raises:
-        ValueError: `max_tokens` is below 1.
+        ValueError: `max_tokens` is below 1, or `stop` is no text and no list of texts.
     """
 
     def __init__(
@@ -39,7 +51,7 @@ class ReplyCutter:
         count: Callable[[str], int] | None = None,
     ) -> None:
         self.finish_reason: Literal["stop", "length"] | None = None
-        self._stop = tuple(text for text in ([stop] if isinstance(stop, str) else stop) if text)
+        self._stop = stop_texts(stop)
         self._held = ""
         self._budget: _Budget | None = None
         if max_tokens is not None:

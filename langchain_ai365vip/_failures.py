@@ -85,25 +85,28 @@ _VAGUE_STATUS: Final = frozenset({400, 403, 413, 422, 429, 500, 502, 503})
 _ADVICE: Final[Mapping[_Kind, str]] = {
     errors.AI365VIPContextOverflowError: "Send a shorter conversation, or use a model with a "
     "larger context.",
-    errors.AI365VIPQuotaError: "The account behind the key has no credit left; trying again "
-    "does not help.",
+    errors.AI365VIPQuotaError: "The account behind the key has no credit left: top it up, or use "
+    "another key.",
     errors.AI365VIPRateLimitError: "Send fewer requests at a time, or try again later.",
     errors.AI365VIPAuthenticationError: "Check api_key (or AI365VIP_API_KEY).",
     errors.AI365VIPNotFoundError: "Check `model` (list_models() shows what the endpoint has) "
     "and base_url: /api/chat is appended to it.",
     errors.AI365VIPContentFilterError: "The upstream's content policy refused it; rephrase.",
-    errors.AI365VIPPermissionDeniedError: "The key, or this client, may not do this here.",
+    errors.AI365VIPPermissionDeniedError: "The key, or this client, may not do this here: check "
+    "api_key, or ask whoever runs the endpoint.",
     errors.AI365VIPChallengeError: "It lets only browsers in (a Cloudflare challenge), and this "
     "package does not try to get around that. The public site is reported to do this; use an "
     "endpoint of your own through base_url.",
-    errors.AI365VIPInvalidRequestError: "The request cannot be served as it is.",
+    errors.AI365VIPInvalidRequestError: "The request cannot be served as it is; trying again "
+    "does not help. Check the messages and extra_body.",
     errors.AI365VIPAPIError: "The server or its upstream failed; trying again may help.",
     errors.AI365VIPTimeoutError: "Trying again may help, or a larger `timeout`.",
-    errors.AI365VIPConnectionError: "Trying again may help; if not, check base_url.",
+    errors.AI365VIPConnectionError: "Check that base_url is right and its server runs; "
+    "trying again may help.",
     errors.AI365VIPProxyError: "Check `proxy`, or the environment's proxies: the address, the "
     "user, the password.",
-    errors.AI365VIPTLSError: "Check base_url and the server's certificate; ca_bundle trusts "
-    "another authority.",
+    errors.AI365VIPTLSError: "Check base_url (its port speaks https?) and the server's "
+    "certificate; ca_bundle names a PEM file of further authorities to trust.",
     errors.AI365VIPResponseError: "Check base_url: it must be the root of a server that speaks "
     "the AI365VIP (Chatbot UI v1) protocol at /api/chat.",
 }
@@ -286,7 +289,13 @@ def redirect_error(answer: Answer, url: URL, why: str, redact: Redactor) -> AI36
 
 
 def transport_error(
-    exc: BaseException, url: URL, *, step: str, partial_text: str | None, redact: Redactor
+    exc: BaseException,
+    url: URL,
+    *,
+    step: str,
+    partial_text: str | None,
+    redact: Redactor,
+    limit: str = "",
 ) -> AI365VIPError | None:
     """Translate an exception of aiohttp, ssl, asyncio or the operating system.
 
@@ -296,6 +305,7 @@ def transport_error(
         step: What was under way, for the message ("connecting", "reading the reply").
         partial_text: The text received before, when the reply had begun.
         redact: Takes the request's secrets out of the message.
+        limit: The time limit of that step, in words, for a timeout that says nothing.
 
     Returns:
         Ours, or `None` when it is not the network's (a cancellation, a defect).
@@ -309,9 +319,12 @@ def transport_error(
     if match is None:
         return None
     kind, what = match
-    detail = redact(_printable(_describe(exc)))
-    advice = _advice(kind)
-    received = "" if partial_text is None else f" after {len(partial_text)} characters of the reply"
+    detail = redact(_printable(_describe(exc) or limit or type(exc).__name__))
+    received, advice = "", _advice(kind)
+    if partial_text:
+        received = f", after {len(partial_text)} characters"
+        again = "trying again may help." if getattr(kind, "is_retryable", False) else advice
+        advice = f"They are in the error's partial_text; {again[0].lower()}{again[1:]}"
     return kind(
         f"{_place(url)}: {what} while {step}{received} ({detail}). {advice}",
         status_code=getattr(exc, "status", None) if kind is errors.AI365VIPProxyError else None,
@@ -392,7 +405,7 @@ def _describe(exc: BaseException) -> str:
         text = exc.os_error.strerror or str(exc.os_error) or type(exc.os_error).__name__
     else:
         text = str(exc)
-    return _cut(text, 300) if text else type(exc).__name__
+    return _cut(text, 300)
 
 
 def _sentence(kind: _Kind, head: str, said: str, reason: str) -> str:

@@ -235,7 +235,10 @@ def _check_file(path: Path) -> None:
     with path.open("rb") as file:
         magic = file.read(len(_GGUF_MAGIC))
     if magic != _GGUF_MAGIC:
-        raise ValueError(f"{path} is not a GGUF file: it does not begin with 'GGUF'.")
+        raise ValueError(
+            f"{path} is not a GGUF file: it does not begin with 'GGUF'. Pass a model "
+            "in llama.cpp's format."
+        )
 
 
 def _make_client(address: str, key: str, name: str) -> ChatOpenAI:

@@ -138,6 +138,8 @@ def check_number(name: str, value: float, *, at_least: int) -> None:
 
 def check_extra_body(extra: Mapping[str, Any]) -> None:
     """Raise a `ValueError` if a key hides among the further fields: it would not be masked."""
+    if not isinstance(extra, Mapping):
+        raise ValueError(f"extra_body must be a dict of the request's fields, not {extra!r}.")
     if "key" in extra:
         raise ValueError("extra_body must not hold the key; pass api_key instead.")
 
@@ -215,7 +217,7 @@ def check_special_tokens(
         ValueError: There is no such mode.
     """
     if mode not in get_args(SpecialTokens):
-        raise ValueError(f"special_tokens must be one of {get_args(SpecialTokens)}, not {mode!r}.")
+        raise ValueError(f"special_tokens must be 'escape', 'raise' or 'send', not {mode!r}.")
     if mode == "send":
         return prompt, turns, False
     found = [

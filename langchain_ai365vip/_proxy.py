@@ -41,9 +41,12 @@ def check_proxy(value: str | None) -> str | None:
         return None
     url = parsed_url(value)
     if url.scheme not in _SCHEMES:
-        raise ValueError("proxy must be an http://, https://, socks4:// or socks5:// address")
+        raise ValueError(
+            "proxy must be an http://, https://, socks4:// or socks5:// address, such as "
+            "http://localhost:8080"
+        )
     if not url.host:
-        raise ValueError("proxy must name a host")
+        raise ValueError("proxy must name a host, as in http://localhost:8080")
     return value
 
 

@@ -230,8 +230,8 @@ class Reply:
 
     def _unreadable(self, why: str) -> AI365VIPError:
         return AI365VIPResponseError(
-            f"{self._url}: {why}. The endpoint, or something between it and here, changed its "
-            "bytes.",
+            f"{self._url}: {why}. The endpoint, or a proxy on the way, sends broken bytes: check "
+            "what runs there.",
             status_code=200,
         )
 

@@ -257,7 +257,7 @@ def _foreign(error: Exception) -> tuple[int, str]:
         return 504, "The model did not answer in time"
     status = _status_code(error)
     if status is None:
-        return 500, "The model failed"
+        return 500, "The model failed: the server's log says why"
     return next(
         ((code, reason) for _, code, reason in _FAILURES if code == status and code != 400),
         (status, f"The model's provider answered {HTTPStatus(status).phrase}"),

@@ -23,6 +23,7 @@ from ._json_text import read_json
 from ._scan import ObjectFinder, Source, split
 from ._scan import Value as ScannedValue
 from ._tool_calls import ARGUMENT_KEYS
+from ._tool_prompt import as_sentence
 
 _MAX_PROBLEMS = 5
 
@@ -74,8 +75,11 @@ class Schema:
         function = schema.get("function", schema) if isinstance(schema, Mapping) else schema
         try:
             converted = copy.deepcopy(convert_to_json_schema(function))
-        except (TypeError, KeyError) as error:
-            raise ValueError(f"{schema!r} is not a schema: {error}") from error
+        except (TypeError, KeyError, ValueError) as error:
+            raise ValueError(
+                f"{schema!r} is not a schema: {as_sentence(error)} Pass a pydantic class, "
+                "a TypedDict or the dict of a JSON schema."
+            ) from error
         if isinstance(schema, type) and issubclass(schema, BaseModel | BaseModelV1):
             return cls(converted["title"], converted, schema)
         if not getattr(schema, "__total__", True):  # a TypedDict; core takes all as required
@@ -84,7 +88,7 @@ class Schema:
         return cls(converted["title"], converted)
 
     @classmethod
-    def of_response_format(cls, response_format: Mapping[str, Any]) -> Schema:
+    def of_response_format(cls, response_format: Any) -> Schema:
         """Reads OpenAI's `response_format`.
 
         Args:
@@ -94,10 +98,11 @@ class Schema:
         Raises:
             ValueError: It is neither.
         """
-        kind = response_format.get("type")
+        form = response_format if isinstance(response_format, Mapping) else {}
+        kind = form.get("type")
         if kind == "json_object":
             return cls()
-        given = response_format.get("json_schema")
+        given = form.get("json_schema")
         given = given if isinstance(given, Mapping) else {}
         schema = given.get("schema")
         if kind != "json_schema" or not isinstance(schema, Mapping):
@@ -189,6 +194,17 @@ class Schema:
         for key in (*ARGUMENT_KEYS, "properties", self.name) if isinstance(value, dict) else ():
             if isinstance(value.get(key), dict):
                 yield coerce(value[key], self.json_schema)
+
+
+def titled(schema: Any) -> Any:
+    """Returns a JSON schema with a title, which LangChain asks for; all else as it is.
+
+    Args:
+        schema: A schema in any form.
+    """
+    if isinstance(schema, Mapping) and not _is_tool(schema) and not schema.get("title"):
+        return {**schema, "title": "output"}
+    return schema
 
 
 def _is_tool(schema: Mapping[str, Any]) -> bool:

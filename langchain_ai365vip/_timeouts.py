@@ -51,8 +51,12 @@ class Timeout(NamedTuple):
             return cls()
         timeout = value if isinstance(value, Timeout) else cls(value, value, value)
         for name, limit in timeout._asdict().items():
-            if limit is not None and not 0 < limit < math.inf:
-                raise ValueError(f"timeout: {name} must be a number of seconds above 0, or None")
+            number = isinstance(limit, (int, float)) and not isinstance(limit, bool)
+            if limit is not None and not (number and 0 < limit < math.inf):
+                where = f"timeout: {name}" if timeout is value else "timeout"
+                raise ValueError(
+                    f"{where} must be a number of seconds above 0, or None, not {limit!r}"
+                )
         return timeout
 
 
@@ -63,7 +67,7 @@ class HeadDeadline:
     call the step methods. `step` names the one that was under way when time ran out.
     """
 
-    __slots__ = ("_loop", "_scope", "_timeout", "reused", "step", "total_at")
+    __slots__ = ("_loop", "_nearest", "_scope", "_timeout", "reused", "step", "total_at")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, timeout: Timeout) -> None:
         self._loop = loop
@@ -71,6 +75,7 @@ class HeadDeadline:
         self.total_at = None if timeout.total is None else loop.time() + timeout.total
         self._scope: Any = None
         self.step = "waiting for a free connection"
+        self._nearest = "total"
         self.reused = False
 
     def running(self) -> AbstractAsyncContextManager[Any]:
@@ -85,19 +90,26 @@ class HeadDeadline:
     def connecting(self) -> None:
         """A new connection is being made."""
         self.reused = False
-        self._enter("connecting", self._timeout.connect)
+        self._enter("connecting", "connect")
 
     def connected(self, *, reused: bool) -> None:
         """A connection is there; from now on the server is what we wait for."""
         self.reused = reused
-        self._enter("waiting for the first byte of the reply", self._timeout.first_byte)
+        self._enter("waiting for the first byte of the reply", "first_byte")
 
-    def _enter(self, step: str, limit: float | None) -> None:
+    @property
+    def limit(self) -> str:
+        """The limit that passes first in this step, in words."""
+        return f"{self._nearest} is {getattr(self._timeout, self._nearest)} s"
+
+    def _enter(self, step: str, name: str) -> None:
         self.step = step
-        at = self.total_at
+        self._nearest, at = "total", self.total_at
+        limit: float | None = getattr(self._timeout, name)
         if limit is not None:
             step_at = self._loop.time() + limit
-            at = step_at if at is None else min(at, step_at)
+            if at is None or step_at < at:
+                self._nearest, at = name, step_at
         if sys.version_info >= (3, 11):
             self._scope.reschedule(at)
         elif at is not None:

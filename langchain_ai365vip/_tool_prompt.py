@@ -85,10 +85,23 @@ def _to_openai_tool(tool: Tool, where: str, strict: bool | None) -> dict[str, An
     try:
         converted = convert_to_openai_tool(tool, strict=strict)
     except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{where} cannot be described to the model: {error}") from error
+        raise ValueError(
+            f"{where} cannot be described to the model: {as_sentence(error)} Pass a function "
+            "with type hints, a BaseTool, a pydantic class or a tool's dict."
+        ) from error
     if converted.get("type") != "function":
         raise _built_in(where, converted)
     return converted
+
+
+def as_sentence(error: Exception) -> str:
+    """Put another library's message, which may have several lines, into ours.
+
+    Args:
+        error: Its exception.
+    """
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def _function_dict(tool: dict[str, Any], where: str) -> dict[str, Any]:
@@ -108,7 +121,7 @@ def _function_dict(tool: dict[str, Any], where: str) -> dict[str, Any]:
 def _built_in(where: str, tool: Mapping[str, Any]) -> ValueError:
     return ValueError(
         f'{where} is a built-in tool of another provider (type "{tool.get("type")}"): it runs on '
-        "that provider's servers, and this endpoint has none. Bind a function or a BaseTool that "
+        "that provider's servers, not here. Bind a function or a BaseTool that "
         "does the work here."
     )
 
@@ -128,7 +141,10 @@ def normalise_tool_choice(tool_choice: Any, tool_names: Collection[str]) -> Tool
     """
     choice = _read_choice(tool_choice, tool_names)
     if choice.forced and not tool_names:
-        raise ValueError(f"tool_choice={tool_choice!r} forces a call, but no tools are bound.")
+        raise ValueError(
+            f"tool_choice={tool_choice!r} forces a call, but no tools are bound. Bind some with "
+            "bind_tools, or leave tool_choice out."
+        )
     if choice.name is not None and choice.name not in tool_names:
         raise ValueError(
             f"tool_choice={tool_choice!r} names a tool that is not bound. "

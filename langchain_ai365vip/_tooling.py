@@ -54,7 +54,7 @@ class Tooling:
     def of(cls, kwargs: Mapping[str, Any]) -> Tooling:
         """Read a call's keyword arguments."""
         tools = kwargs.get("tools") or ()
-        names = [tool["function"]["name"] for tool in tools]
+        names = [_name(tool, f"tools[{i}]") for i, tool in enumerate(tools)]
         response_format = kwargs.get("response_format")
         schema = kwargs.get("output_schema")
         if schema is None and response_format is not None:
@@ -108,6 +108,16 @@ class Tooling:
         if self.as_text:
             parts.append(schema_reminder(tools=bool(self.shown_tools)))
         return "\n".join(parts)
+
+
+def _name(tool: Any, where: str) -> str:
+    try:
+        return str(tool["function"]["name"])
+    except (TypeError, KeyError):
+        raise ValueError(
+            f"{where} of this call is not in OpenAI's form. Pass tools to bind_tools, which takes "
+            "every form."
+        ) from None
 
 
 def said_by_others(messages: Sequence[BaseMessage]) -> list[str]:

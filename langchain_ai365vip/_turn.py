@@ -235,12 +235,21 @@ class Turn:
                 return
             if not last:
                 payload = self._correction(self._why_not(held))
-        refusal = self.exchanges[-1][1].partial_text
-        raise AI365VIPOutputError(
-            "The model was made to call a tool and did not, even when it was asked again. It said: "
-            f"{refusal[:500]!r}. A larger model may follow the instruction; tool_choice='auto' "
-            "leaves it the choice.",
-            partial_text=refusal,
+        raise self._refused(held)
+
+    def _refused(self, events: Sequence[Event]) -> AI365VIPOutputError:
+        said = self.exchanges[-1][1].partial_text
+        problems = "; ".join(self._problems(events))
+        what = f"made a call that does not fit ({problems})" if problems else "made no call"
+        instead = (
+            "tool_choice='auto' leaves it the choice"
+            if self._rules.schema is None
+            else "method='json_schema' asks for plain JSON instead"
+        )
+        return AI365VIPOutputError(
+            f"The model had to call a tool and {what}, even when it was asked again. It said: "
+            f"{said[:500]!r}. A larger model may follow the instruction; {instead}.",
+            partial_text=said,
         )
 
     def _fits(self, event: Event) -> bool:
@@ -249,7 +258,7 @@ class Turn:
             schema is None or schema.problem(event.arguments) is None
         )
 
-    def _why_not(self, events: Sequence[Event]) -> str:
+    def _problems(self, events: Sequence[Event]) -> list[str]:
         schema = self._rules.schema
         problems = [event.error for event in events if isinstance(event, InvalidCall)]
         if schema is not None:
@@ -258,7 +267,10 @@ class Turn:
                 for event in events
                 if isinstance(event, Call) and (problem := schema.problem(event.arguments))
             ]
-        if problems:
+        return problems
+
+    def _why_not(self, events: Sequence[Event]) -> str:
+        if problems := self._problems(events):
             return ask_for_valid_call(problems)
         return ask_for_call(list(self._rules.tools))
 

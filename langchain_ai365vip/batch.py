@@ -24,7 +24,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -38,6 +38,7 @@ from langchain_core.runnables import Runnable
 from langchain_ai365vip import _sync
 
 _READ_AHEAD: Final = 256
+_MEND: Final = "Mend the input and retry the failed rows."
 
 Row = dict[str, Any]
 
@@ -177,7 +178,7 @@ def messages_of(row: Row) -> Sequence[BaseMessage] | str:
         return str(row["prompt"])
     if isinstance(row.get("messages"), list):
         return convert_to_messages(row["messages"])
-    raise ValueError('The row has neither a text "prompt" nor a list of "messages".')
+    raise ValueError(f'The row has neither a text "prompt" nor a list of "messages". {_MEND}')
 
 
 def _output(answer: Any) -> Any:
@@ -245,13 +246,13 @@ def _rows(file: BinaryIO) -> Iterator[Row]:
     lines = (line for line in file if line.strip())
     for index, line in enumerate(lines):
         try:
-            data = json.loads(line)
+            data = json.loads(line.strip())
         except ValueError as exc:
-            data = {"problem": f"The line is not JSON: {exc}"}
+            data = {"problem": f"The line is not JSON in UTF-8: {exc}. {_MEND}"}
         if isinstance(data, str):
             data = {"prompt": data}
         elif not isinstance(data, dict):
-            data = {"problem": "The line is neither a JSON string nor a JSON object."}
+            data = {"problem": f"The line is neither a JSON string nor a JSON object. {_MEND}"}
         yield {**data, "id": data.get("id", index), "index": index}
 
 
@@ -280,7 +281,10 @@ def _append(output: Any, row: Row) -> None:
     line = json.dumps(row, ensure_ascii=False, default=str).encode("utf-8", "replace") + b"\n"
     written = output.write(line)
     if written != len(line):
-        raise OSError(f"only {written} of {len(line)} bytes of a row could be written")
+        raise OSError(
+            f"only {written} of {len(line)} bytes of a row could be written; is the disk full? "
+            "Make room and run the same again: it goes on from here."
+        )
 
 
 def _resume(target: Path, retry_failed: bool) -> set[str]:
@@ -289,15 +293,31 @@ def _resume(target: Path, retry_failed: bool) -> set[str]:
     if not target.exists():
         return done
     with target.open("rb") as old, _replacing(target) as new:
-        for line in old:
-            if not line.endswith(b"\n"):
+        for number, line in enumerate(old, start=1):
+            if not line.endswith(b"\n") and line.startswith(_BEGINNING[: len(line)]):
                 break  # the beginning of a line that a kill -9 cut
-            row = json.loads(line)
+            row = _written_row(line, f"{target}, line {number}")
             if retry_failed and "error" in row:
                 continue
             done.add(_key(row["id"]))
             new.write(line)
     return done
+
+
+_BEGINNING: Final = b'{"id": '  # of every line that _append writes
+_ROW_KEYS: Final = frozenset({"id", "index", "output", "error"})
+
+
+def _written_row(line: bytes, where: str) -> Row:
+    """Read a row of an earlier run; anything else in the file is somebody's, and stays."""
+    with suppress(ValueError):
+        row = json.loads(line)
+        if isinstance(row, dict) and {"id", "index"} <= row.keys() & _ROW_KEYS != {"id", "index"}:
+            return row
+    raise ValueError(
+        f"{where}: this is no row of an earlier run, so the file is left as it is. Name another "
+        "file for the answers."
+    )
 
 
 def _put_in_order(target: Path) -> None:

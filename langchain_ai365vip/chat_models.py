@@ -48,7 +48,9 @@ from langchain_ai365vip._client import (
     AvailableModel,
     OnRetry,
     check_base_url,
+    check_headers,
 )
+from langchain_ai365vip._cutter import stop_texts
 from langchain_ai365vip._messages import REMIND_AFTER, count_message_tokens, to_wire
 from langchain_ai365vip._profiles import model_profile
 from langchain_ai365vip._protocol import (
@@ -64,7 +66,7 @@ from langchain_ai365vip._protocol import (
 )
 from langchain_ai365vip._proxy import check_proxy
 from langchain_ai365vip._sealing import seal, unseal
-from langchain_ai365vip._structured import Schema
+from langchain_ai365vip._structured import Schema, titled
 from langchain_ai365vip._timeouts import Timeout
 from langchain_ai365vip._tokens import best_counter, loaded_counter, token_ids
 from langchain_ai365vip._tool_prompt import normalise_tool_choice, to_openai_tools
@@ -403,7 +405,7 @@ class ChatAI365VIP(BaseChatModel):
         if isinstance(values, Mapping):
             for names in _names_by_field(cls).values():
                 if len(given := [name for name in names if name in values]) > 1:
-                    raise ValueError(f"{' and '.join(given)} are one argument; pass one of them")
+                    raise ValueError(f"{' and '.join(given)} are one argument: pass one of them")
             for name in values.keys() - _argument_names(cls):
                 close = difflib.get_close_matches(str(name), _argument_names(cls), n=1)
                 hint = f" Did you mean {close[0]!r}?" if close else ""
@@ -425,6 +427,14 @@ class ChatAI365VIP(BaseChatModel):
     def _check_proxy(cls, value: SecretStr | None) -> SecretStr | None:
         proxy = check_proxy(_revealed(value))
         return None if proxy is None else SecretStr(proxy)
+
+    @field_validator("default_headers")
+    @classmethod
+    def _check_headers(
+        cls, value: Mapping[str, SecretStr] | None
+    ) -> Mapping[str, SecretStr] | None:
+        check_headers({name: each.get_secret_value() for name, each in (value or {}).items()})
+        return value
 
     @field_validator("extra_body")
     @classmethod
@@ -671,7 +681,7 @@ class ChatAI365VIP(BaseChatModel):
                 echoed=said_by_others(messages) if tooling.tools else (),
                 schema=tooling.schema,
                 partial=tooling.partial,
-                stop=(self.stop if stop is None else stop) or (),
+                stop=stop_texts((self.stop if stop is None else stop) or ()),
                 max_tokens=settings["max_tokens"],
             ),
             estimate_usage=settings["estimate_usage"],
@@ -765,13 +775,21 @@ class ChatAI365VIP(BaseChatModel):
         """
         if method not in ("function_calling", "json_schema", "json_mode"):
             raise ValueError(
-                f"method={method!r} is not one of 'function_calling', 'json_schema', 'json_mode'"
+                f"method={method!r} is unknown: use 'function_calling', 'json_schema' or "
+                "'json_mode'."
             )
         if schema is None and method != "json_mode":
-            raise ValueError(f"method={method!r} needs a schema; only 'json_mode' does without.")
+            raise ValueError(
+                f"method={method!r} needs a schema: pass a pydantic class, a TypedDict or the dict "
+                "of a JSON schema. Only method='json_mode' does without."
+            )
         if partial_objects and method == "function_calling":
-            raise ValueError("partial_objects needs method='json_schema' or 'json_mode'.")
+            raise ValueError(
+                "partial_objects needs method='json_schema' or 'json_mode': the arguments of a "
+                "call come as a whole."
+            )
         wanted = None if schema is None else Schema.of(schema)
+        schema = titled(schema)
         bound = self._bound_to(schema, wanted, method, strict, partial_objects, kwargs)
         parser = output_parser(schema, as_call=method == "function_calling")
         if not include_raw:
@@ -931,8 +949,8 @@ def _warn_of_unknown_settings(kwargs: Mapping[str, Any]) -> None:
     unknown = sorted(kwargs.keys() - _PER_CALL - _TOOLING - _FROM_CORE)
     if unknown:
         warn(
-            f"ChatAI365VIP does not know {', '.join(map(repr, unknown))} as a setting of a call; "
-            "it is not sent. Fields that your endpoint understands go into extra_body.",
+            "ChatAI365VIP does not know these settings of a call and does not send them: "
+            f"{', '.join(unknown)}. Fields that your endpoint understands go into extra_body.",
             UserWarning,
             stacklevel=3,
         )

@@ -220,7 +220,10 @@ class LocalModel(BaseChatModel):
     @property
     def _llama(self) -> Llama:
         if self.engine is None:  # only between construction and validation
-            raise RuntimeError("LocalModel was built without validation (model_construct)")
+            raise RuntimeError(
+                "LocalModel was built by model_construct, which leaves it unfinished: use "
+                "LocalModel(...)"
+            )
         return self.engine
 
     def load(self) -> Self:

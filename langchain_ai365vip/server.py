@@ -109,8 +109,10 @@ def create_app(
 
 def _sources(model: Model, model_id: str | None) -> dict[str, TextSource]:
     if isinstance(model, Mapping):
-        if not model or model_id is not None:
-            raise ValueError("a mapping of models needs at least one, and takes no model_id")
+        if not model:
+            raise ValueError("the mapping of models is empty; it needs at least one")
+        if model_id is not None:
+            raise ValueError("model_id is for one model; in a mapping the keys are the ids")
         return {name: TextSource(one) for name, one in model.items()}
     source = TextSource(model)
     return {model_id or source.name or "langchain": source}

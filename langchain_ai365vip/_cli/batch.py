@@ -49,9 +49,14 @@ def _schema(path: Path) -> dict[str, Any]:
     try:
         schema = json.loads(path.read_bytes())
     except ValueError as exc:
-        raise UserError(f"--schema: {path} is not JSON: {exc}") from exc
+        raise UserError(
+            f"--schema: {path} is not JSON: {exc}. It must hold a JSON schema."
+        ) from exc
     if not isinstance(schema, dict):
-        raise UserError(f"--schema: {path} is not a JSON schema, which is an object.")
+        raise UserError(
+            f"--schema: {path} holds no JSON schema, which is an object such as "
+            '{"type": "object", "properties": …}.'
+        )
     return schema
 
 

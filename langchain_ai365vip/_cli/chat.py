@@ -30,15 +30,17 @@ def read_prompt(argument: str | None, stdin: TextIO | None) -> str | None:
     """
     if stdin is None or stdin.isatty():
         if argument is None and stdin is None:
-            raise UserError("There is no prompt and no standard input.")
+            raise UserError("There is no prompt: give one as an argument, or pipe it in.")
         return argument
     try:
         piped = stdin.buffer.read().decode("utf-8").strip("\ufeff")
     except UnicodeDecodeError as exc:
-        raise UserError(f"Standard input is not UTF-8 (byte {exc.start}).") from None
+        raise UserError(
+            f"Standard input is not UTF-8 (byte {exc.start}): convert it before piping it in."
+        ) from None
     parts = [part for part in (argument, piped) if part and part.strip()]
     if not parts:
-        raise UserError("The prompt is empty.")
+        raise UserError("The prompt is empty: give one as an argument, or pipe it in.")
     return "\n\n".join(parts)
 
 

@@ -34,7 +34,9 @@ def opened(target: Target, **more: Any) -> Iterator[ChatAI365VIP]:
     """
     in_process = target.local or target.gguf is not None
     if in_process + (target.base_url is not None) + (target.local and target.gguf is not None) > 1:
-        raise UserError("Give only one of --local, --gguf and --base-url.")
+        raise UserError(
+            "--local, --gguf and --base-url name three different places: give one of them."
+        )
     with _served(target) if in_process else nullcontext(target.settings()) as settings:
         model = ChatAI365VIP(**settings, **more)
         try:

@@ -197,7 +197,7 @@ def message(error: Exception) -> str:
     if isinstance(error, ValidationError):
         return "; ".join(_problem(each) for each in error.errors())
     if isinstance(error, FileNotFoundError) and error.filename:
-        return f"There is no file {str(error.filename)!r}."
+        return f"There is no file or directory {str(error.filename)!r}: check the path."
     if isinstance(error, (UserError, *_PLAIN)) and str(error):
         return str(error)
     return (

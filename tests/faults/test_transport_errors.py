@@ -249,6 +249,7 @@ def _check(cls: type[Exception], error: Exception, *, partial_text: str) -> None
     assert type(error) is expected, repr(error)
     assert isinstance(error, errors.AI365VIPError)
     assert (error.partial_text or "") == partial_text
+    assert ("They are in the error's partial_text" in str(error)) is bool(partial_text)
     assert error.__cause__ is None
     assert error.__context__ is None
     text = f"{error} {vars(error)}"

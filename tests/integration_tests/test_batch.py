@@ -137,6 +137,27 @@ def test_half_a_line_of_a_killed_run_is_taken_away_and_its_row_asked_again(
     assert asked(endpoint) == ["two"]
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param("notes\nof mine\n", id="lines"),
+        pytest.param("notes", id="no-line-end"),
+        pytest.param('"a prompt"\n', id="prompts"),
+        pytest.param('{"id": 0, "prompt": "one"}\n', id="input-rows"),
+    ],
+)
+def test_a_file_that_holds_something_else_is_not_taken_for_the_output(
+    endpoint: Endpoint, model: ChatAI365VIP, tmp_path: Path, content: str
+) -> None:
+    source, target = write(tmp_path / "in.jsonl", "one"), tmp_path / "notes.txt"
+    target.write_text(content, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"notes.txt, line 1: .* Name another file"):
+        batch_file(source, target, model)
+    assert target.read_text(encoding="utf-8") == content
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl", "notes.txt"]
+    assert endpoint.requests == 0
+
+
 def test_an_id_that_stands_twice_is_refused_before_anything_is_asked(
     endpoint: Endpoint, model: ChatAI365VIP, tmp_path: Path
 ) -> None:
@@ -154,6 +175,9 @@ def test_a_schema_makes_objects(endpoint: Endpoint, model: ChatAI365VIP, tmp_pat
     source = write(tmp_path / "in.jsonl", "How many?")
     batch_file(source, tmp_path / "out.jsonl", model, schema=schema)
     assert read(tmp_path / "out.jsonl")[0]["output"] == {"n": 3}
+    del schema["title"]
+    batch_file(source, tmp_path / "untitled.jsonl", model, schema=schema)
+    assert read(tmp_path / "untitled.jsonl")[0]["output"] == {"n": 3}
 
 
 async def test_no_more_than_concurrency_rows_are_under_way(

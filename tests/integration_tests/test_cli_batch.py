@@ -40,5 +40,5 @@ def test_a_schema_that_is_none_is_explained(
     schema.write_text("[]")
     out = str(tmp_path / "out.jsonl")
     assert batch(endpoint, str(source), "-o", out, "--schema", str(schema)) == Exit.USAGE
-    assert "not a JSON schema" in capsys.readouterr().err
+    assert "holds no JSON schema" in capsys.readouterr().err
     assert endpoint.requests == 0

@@ -290,7 +290,12 @@ FAILURES: dict[str, tuple[Exception, int, str, str | None]] = {
         "7",
     ),
     "foreign nonsense": (ForeignError(status_code="200", retry_after="soon"), 500, "failed", None),
-    "anything else": (RuntimeError("secret sk-123"), 500, "The model failed", None),
+    "anything else": (
+        RuntimeError("secret sk-123"),
+        500,
+        "The model failed: the server's log says why",
+        None,
+    ),
 }
 
 

@@ -428,7 +428,10 @@ async def test_without_a_key_other_machines_are_refused_wherever_the_app_was_bou
     assert (answer.status, answer.reason) == (
         (404, "Not Found")
         if served
-        else (403, "This endpoint has no API key, so it answers only on a loopback address")
+        else (
+            403,
+            "This endpoint has no API key, so it answers only on a loopback address: set api_key",
+        )
     )
 
 
@@ -538,7 +541,7 @@ PROVED_BELOW: dict[Callable[..., Any], tuple[str, str]] = {
     ),
     test_without_a_key_other_machines_are_refused_wherever_the_app_was_bound: (
         "another machine, where no key is set",
-        "403 This endpoint has no API key, so it answers only on a loopback address",
+        "403 This endpoint has no API key, so it answers only on a loopback address: set api_key",
     ),
     test_what_is_logged_of_a_failure_is_one_escaped_line: (
         "line breaks and terminal codes for the log",

@@ -172,8 +172,18 @@ async def test_a_forced_choice_that_stays_without_a_call_is_an_error_that_quotes
     endpoint.pieces = ["I would rather not."]
     with pytest.raises(AI365VIPOutputError, match="I would rather not") as raised:
         await model.bind_tools([add], tool_choice="any").ainvoke("x")
+    assert "had to call a tool and made no call" in str(raised.value)
     assert raised.value.is_retryable is False
     assert endpoint.requests == 2
+
+
+async def test_a_forced_call_that_never_fits_is_an_error_that_says_what_does_not_fit(
+    endpoint: Endpoint, model: ChatAI365VIP
+) -> None:
+    endpoint.pieces = ['<tool_call>{"name": "Joke", "arguments": {"setup": "A"}}</tool_call>']
+    with pytest.raises(AI365VIPOutputError, match=r"does not fit .*punchline") as raised:
+        await model.with_structured_output(Joke).ainvoke("x")
+    assert "method='json_schema' asks for plain JSON instead" in str(raised.value)
 
 
 def test_tool_choice_none_shows_no_tools_and_reads_no_calls(

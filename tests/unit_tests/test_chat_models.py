@@ -161,12 +161,17 @@ def test_one_field_under_two_names_is_refused(names: tuple[str, str]) -> None:
         pytest.param("stop", 3, "valid list", id="stop-number"),
         pytest.param("stop", [3], "valid string", id="stop-numbers"),
         pytest.param("max_tokens", 0, "greater than or equal to 1", id="max_tokens-zero"),
-        pytest.param("timeout", 0, "connect must be a number of seconds", id="timeout-zero"),
+        pytest.param("timeout", 0, "timeout must be a number of seconds", id="timeout-zero"),
         pytest.param("timeout", Timeout(total=-1), "total must be a number", id="Timeout"),
         pytest.param("max_retries", -1, "greater than or equal to 0", id="max_retries"),
         pytest.param("default_headers", {"X": [SENTINEL]}, "valid string", id="headers"),
         pytest.param("extra_body", {"key": SENTINEL}, "pass api_key instead", id="extra_body-key"),
         pytest.param("token_limit", 0, "greater than 0", id="token_limit"),
+        pytest.param("default_headers", {"X Y": "v"}, "'X Y' is no name of a", id="header-name"),
+        pytest.param(
+            "default_headers", {"X": f"{SENTINEL}\n"}, "of 'X' must be", id="header-value"
+        ),
+        pytest.param("timeout", Timeout(connect=-1), "timeout: connect must be", id="Timeout"),
         pytest.param("max_connections", 0, "greater than 0", id="max_connections"),
         pytest.param("special_tokens", SENTINEL, "'escape', 'raise' or 'send'", id="special"),
     ],

@@ -111,7 +111,7 @@ def test_a_wrong_setting_is_named_and_its_value_is_not_shown() -> None:
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        pytest.param(FileNotFoundError(2, "No such file", "m.gguf"), "no file 'm.gguf'", id="file"),
+        pytest.param(FileNotFoundError(2, "No such file", "m.gguf"), "'m.gguf': check", id="file"),
         pytest.param(ImportError("pip install x"), "pip install x", id="missing-package"),
         pytest.param(KeyError("k"), "unexpected happened, KeyError: 'k' (--debug", id="a-defect"),
     ],

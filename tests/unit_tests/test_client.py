@@ -68,7 +68,7 @@ def test_an_argument_that_the_wire_cannot_carry_is_an_error(name: str) -> None:
 @pytest.mark.parametrize(
     ("argument", "says"),
     [
-        pytest.param({"timeout": 0}, "timeout: connect must be a number of seconds", id="timeout"),
+        pytest.param({"timeout": 0}, "timeout must be a number of seconds", id="timeout"),
         pytest.param({"max_tokens": 0}, "max_tokens must be 1 or more", id="max-tokens"),
         pytest.param({"temperature": -1.0}, "temperature must be 0 or more", id="temperature"),
         pytest.param({"temperature": float("nan")}, "temperature must be 0 or more", id="nan"),
@@ -78,6 +78,7 @@ def test_an_argument_that_the_wire_cannot_carry_is_an_error(name: str) -> None:
         pytest.param({"base_url": "http://me:pw@host"}, "base_url must hold no user", id="user"),
         pytest.param({"proxy": "gopher://host"}, "proxy must be an http", id="proxy-scheme"),
         pytest.param({"proxy": "http://"}, "proxy must", id="proxy-host"),
+        pytest.param({"headers": {"X": "a\r\nY: b"}}, "the value of 'X' must", id="header"),
         pytest.param({"special_tokens": "drop"}, "special_tokens must be", id="special-tokens"),
     ],
 )
