@@ -27,10 +27,11 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Collection
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from ._echoes import Echoes
 from ._json_text import is_json, read_json
 from ._scan import SPACE, Candidate, JsonReader, Pull, Source, Tags, Value, prefixes, split
 from ._tool_calls import (
@@ -154,7 +155,6 @@ _NO_TAG = re.compile(r"[^<]*")
 _RUN = {"`": re.compile("`*"), "~": re.compile("~*")}
 _SPAN = {True: re.compile(r"[^`\n]*"), False: re.compile(r"[^`]*")}
 _NAME = {'"': re.compile(r'[^"\\\n{}\[\]]*'), "'": re.compile(r"[^'\\\n{}\[\]]*")}
-_ESCAPES = re.compile(r"\\[nrt]|[\s\\]")
 _SEPARATORS = re.compile(r"[\s,;]*")
 
 _THINK_END_PREFIXES = prefixes({_THINK_END})
@@ -178,7 +178,7 @@ class ToolCallParser:
         parallel: Whether there may be more than one call. Otherwise the parser is done
             after the first.
         echoed: What users and tools wrote in this conversation: a call that stands there
-            with its tag is text. Looked at only when there is a call.
+            with its tag is text, however it is escaped. Looked at only when there is a call.
 
     Attributes:
         done: The reply needs no further reading: the connection can be closed. All further
@@ -192,12 +192,12 @@ class ToolCallParser:
         *,
         reasoning: bool = False,
         parallel: bool = True,
-        echoed: Collection[str] = (),
+        echoed: Sequence[str] = (),
     ) -> None:
         self._tools = tools
         self._reasoning = reasoning
         self._parallel = parallel
-        self._echoes = _Echoes(echoed)
+        self._echoes = Echoes(echoed)
         self._source = Source()
         self._json = JsonReader(self._source, _TAGS)
         self._openers = prefixes({_THINK, *(_OPENERS | {_RESPONSE} if tools else ())})
@@ -489,7 +489,7 @@ class ToolCallParser:
         closer = end if end in _CLOSERS else ""
         self._dangling = not closer
         values = _tagged_values(candidate, ended=not end)
-        if self._echoes.hold(head + "".join(candidate.parts), among=_OPENERS):
+        if self._echoes.hold(head + "".join(candidate.parts)):
             self._text(head + "".join(candidate.parts) + closer)
         else:
             self._finish(values, head, closer)
@@ -670,20 +670,3 @@ class _BareReply:
             if not is_call_shaped(parsed, self._tools):
                 return False
         return True
-
-
-class _Echoes:
-    """What others wrote, without the white space and escapes that a quotation may change."""
-
-    def __init__(self, texts: Collection[str]) -> None:
-        self._texts = texts
-        self._plain: list[str] | None = None
-
-    def hold(self, candidate: str, *, among: Collection[str] = ("",)) -> bool:
-        """Says whether a candidate stands in one of the texts that hold one of the tags."""
-        if not self._texts:
-            return False
-        if self._plain is None:
-            self._plain = [_ESCAPES.sub("", text) for text in self._texts]
-        wanted = _ESCAPES.sub("", candidate)
-        return any(wanted in text for text in self._plain if any(word in text for word in among))

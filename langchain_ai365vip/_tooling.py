@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from langchain_core.messages import AIMessage, BaseMessage, SystemMessage
 from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
 from langchain_core.output_parsers.base import BaseGenerationOutputParser, BaseOutputParser
 from langchain_core.output_parsers.openai_tools import (
@@ -16,6 +15,7 @@ from langchain_core.output_parsers.openai_tools import (
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from langchain_core.utils.pydantic import is_basemodel_subclass
 
+from langchain_ai365vip._protocol import WireMessage
 from langchain_ai365vip._structured import Schema
 from langchain_ai365vip._tool_prompt import (
     AUTO,
@@ -120,11 +120,13 @@ def _name(tool: Any, where: str) -> str:
         ) from None
 
 
-def said_by_others(messages: Sequence[BaseMessage]) -> list[str]:
-    """Return what users and tools said: a call that is quoted from there is not a call."""
-    return [
-        message.text for message in messages if not isinstance(message, (AIMessage, SystemMessage))
-    ]
+def said_by_others(turns: Sequence[WireMessage]) -> list[str]:
+    """Return what users and tools said: a call that is quoted from there is not a call.
+
+    Args:
+        turns: The conversation as the model is shown it, whatever blocks it came from.
+    """
+    return [turn["content"] for turn in turns if turn["role"] == "user"]
 
 
 def output_parser(schema: Any, *, as_call: bool) -> OutputParser:

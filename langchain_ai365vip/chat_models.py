@@ -678,7 +678,7 @@ class ChatAI365VIP(BaseChatModel):
                 forced=tooling.choice.forced,
                 parallel=tooling.parallel,
                 reasoning=settings["reasoning"],
-                echoed=said_by_others(messages) if tooling.tools else (),
+                echoed=said_by_others(turns) if tooling.tools else (),
                 schema=tooling.schema,
                 partial=tooling.partial,
                 stop=stop_texts((self.stop if stop is None else stop) or ()),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterable, Sequence
+from html import escape
 from typing import Any
 
 import pytest
@@ -735,6 +736,10 @@ def test_a_made_up_result_ends_the_reply_at_once() -> None:
 QUOTED = f"<tool_call>\n{PARIS}\n</tool_call>"
 
 
+PLACE = '<tool_call>\n{"name": "weather", "arguments": {"city": "Orléans 🌸"}}\n</tool_call>'
+WRAPPED = json.dumps({"body": json.dumps({"html": f"<p>{PLACE}</p>"})})
+
+
 @pytest.mark.parametrize(
     ("said", "reply", "is_text"),
     [
@@ -742,6 +747,15 @@ QUOTED = f"<tool_call>\n{PARIS}\n</tool_call>"
         (f"Explain {QUOTED} please", tag(PARIS), True),
         (f"Explain {QUOTED} please", f"<tool_call>{PARIS}", True),
         (json.dumps({"page": f"<p>{QUOTED}</p>"}), QUOTED, True),
+        (json.dumps({"page": PLACE}), PLACE, True),
+        (WRAPPED, PLACE, True),
+        (json.dumps({"page": PLACE}, ensure_ascii=False).replace("<", "\\u003C"), PLACE, True),
+        (PLACE.replace("/", "\\/"), PLACE, True),
+        (f"<pre>{escape(PLACE)}</pre>", PLACE, True),
+        (json.dumps({"page": f"<pre>{escape(PLACE)}</pre>"}), PLACE, True),
+        (PLACE, json.dumps(PLACE).strip('"').replace('\\"', '"').replace("\\n", ""), True),
+        (json.dumps({"page": PLACE.replace(", ", ", \n")}), PLACE, True),
+        (json.dumps({"page": PLACE}), PLACE.replace("Orléans", "Orleans"), False),
         (f"Explain {PARIS} please", PARIS, True),
         (f"Explain {PARIS} please", f"```json\n{PARIS}\n```", True),
         (f"Explain {QUOTED} please", tag(ROME), False),
@@ -753,6 +767,15 @@ QUOTED = f"<tool_call>\n{PARIS}\n</tool_call>"
         "other white space",
         "unclosed",
         "escaped in JSON",
+        "escaped in ASCII",
+        "in JSON in JSON",
+        "with the tag's bracket escaped",
+        "with slashes escaped",
+        "in HTML",
+        "in HTML in JSON",
+        "escaped by the one who quotes",
+        "broken into lines",
+        "almost the same",
         "bare",
         "fenced",
         "another call",

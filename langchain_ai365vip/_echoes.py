@@ -1,0 +1,66 @@
+"""Says whether a call only repeats what a user or a tool wrote: then it is a quotation."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from html import unescape
+
+# A page in a JSON text in a tool's result, which is JSON too, is escaped three times.
+_ROUNDS = 5
+_UNICODE = re.compile(r"\\+u([0-9a-f]{4})")
+_ESCAPES = re.compile(r"\\+[bfnrt]?|\s+")
+
+
+def plain(text: str) -> str:
+    r"""Takes away what a quotation may change: escapes, white space, case.
+
+    Args:
+        text: Any text; also JSON, or HTML, or one inside the other.
+
+    Returns:
+        The text decoded (`\u003c`, `&lt;`) as often as it is encoded, and without
+        backslashes, line breaks and other white space.
+    """
+    text = text.casefold()
+    for _ in range(_ROUNDS):
+        decoded = _decoded(text)
+        if decoded == text:
+            break
+        text = decoded
+    return _ESCAPES.sub("", text)
+
+
+def _decoded(text: str) -> str:
+    text = _UNICODE.sub(lambda found: chr(int(found[1], 16)), text) if "\\" in text else text
+    return unescape(text) if "&" in text else text
+
+
+def _joined(text: str) -> str:
+    """JSON writes a character beyond the first 65,536 as two escapes."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+
+
+class Echoes:
+    """What others wrote in a conversation.
+
+    Args:
+        texts: Their words as the model saw them; read only when there is a call.
+    """
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self._texts = texts
+        self._plain: list[str] | None = None
+
+    def hold(self, call: str) -> bool:
+        """Says whether a call, with its tag where it has one, stands in one of the texts.
+
+        Args:
+            call: The call as the model wrote it.
+        """
+        if not self._texts:
+            return False
+        if self._plain is None:
+            self._plain = [_joined(plain(text)) for text in self._texts]
+        wanted = _joined(plain(call))
+        return any(wanted in text for text in self._plain)
