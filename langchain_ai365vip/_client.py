@@ -11,7 +11,6 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, NamedTuple
-from warnings import warn
 
 import aiohttp
 import tenacity
@@ -21,6 +20,7 @@ from typing_extensions import Self
 from yarl import URL
 
 from langchain_ai365vip import _protocol
+from langchain_ai365vip._caller import warn
 from langchain_ai365vip._coding import ACCEPT_ENCODING, CodingError, coding_of
 from langchain_ai365vip._cutter import ReplyCutter
 from langchain_ai365vip._failures import (
@@ -209,9 +209,7 @@ class AI365VIP:
         if response_format is not None:
             warn(
                 "response_format does not exist on the AI365VIP wire and is ignored; describe "
-                "the format in the prompt, or use ChatAI365VIP.with_structured_output.",
-                UserWarning,
-                stacklevel=2,
+                "the format in the prompt, or use ChatAI365VIP.with_structured_output."
             )
         client = cls(
             base_url=base_url or cls.url,
@@ -229,7 +227,7 @@ class AI365VIP:
             *_protocol.split_conversation(messages, system_prompt), special_tokens
         )
         if escaped:
-            warn(_protocol.ESCAPED, UserWarning, stacklevel=2)
+            warn(_protocol.ESCAPED)
         reply = await client.open(
             _protocol.chat_payload(
                 model=model,

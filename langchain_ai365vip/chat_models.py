@@ -14,7 +14,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, M
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, Literal
-from warnings import warn
 
 import tenacity
 from langchain_core.callbacks import (
@@ -26,7 +25,7 @@ from langchain_core.language_models.chat_models import BaseChatModel, generate_f
 from langchain_core.load import dumpd
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
-from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableMap, RunnablePassthrough
 from langchain_core.tools import BaseTool
 from langchain_core.utils import from_env, secret_from_env
 from langchain_core.utils.function_calling import convert_to_json_schema
@@ -42,6 +41,7 @@ from pydantic import (
 from typing_extensions import Self
 
 from langchain_ai365vip import _sync
+from langchain_ai365vip._caller import noted_caller, warn
 from langchain_ai365vip._chunks import PROVIDER, ChunkWriter, text_chunk, with_errors
 from langchain_ai365vip._client import (
     AI365VIP,
@@ -411,9 +411,7 @@ class ChatAI365VIP(BaseChatModel):
                 hint = f" Did you mean {close[0]!r}?" if close else ""
                 warn(
                     f"ChatAI365VIP has no argument {str(name)!r}; it is ignored.{hint} Fields "
-                    "of the request that it does not know go into extra_body.",
-                    UserWarning,
-                    stacklevel=4,
+                    "of the request that it does not know go into extra_body."
                 )
         return values
 
@@ -553,6 +551,67 @@ class ChatAI365VIP(BaseChatModel):
         call = {name: kwargs[name] for name in sorted(kwargs.keys() - _NOT_IN_CACHE_KEY)}
         return f"{json.dumps([own['id'], settings], sort_keys=True)}---{call}---{stop}"
 
+    # -- where core goes to other tasks and threads ------------------------------------
+
+    async def ainvoke(
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> AIMessage:
+        """Answer, as `BaseChatModel.ainvoke` does.
+
+        Args:
+            input: The messages.
+            config: Callbacks, tags and the like.
+            stop: Texts before which this reply is cut.
+            **kwargs: Further settings of this call.
+        """
+        with noted_caller():
+            return await super().ainvoke(input, config, stop=stop, **kwargs)
+
+    def batch(
+        self,
+        inputs: list[LanguageModelInput],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> list[AIMessage]:
+        """Answer several at a time, as `Runnable.batch` does.
+
+        Args:
+            inputs: The messages of each.
+            config: Callbacks, tags and the like; also `max_concurrency`.
+            return_exceptions: Return what failed in place of raising it.
+            **kwargs: Further settings of these calls.
+        """
+        with noted_caller():
+            return super().batch(inputs, config, return_exceptions=return_exceptions, **kwargs)
+
+    async def abatch(
+        self,
+        inputs: list[LanguageModelInput],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> list[AIMessage]:
+        """Answer several at a time, as `Runnable.abatch` does.
+
+        Args:
+            inputs: The messages of each.
+            config: Callbacks, tags and the like; also `max_concurrency`.
+            return_exceptions: Return what failed in place of raising it.
+            **kwargs: Further settings of these calls.
+        """
+        with noted_caller():
+            return await super().abatch(
+                inputs, config, return_exceptions=return_exceptions, **kwargs
+            )
+
     # -- the one stream, and what folds it ---------------------------------------------
 
     async def _chunks(self, call: _Call, turn: Turn) -> AsyncGenerator[ChatGenerationChunk, None]:
@@ -661,7 +720,7 @@ class ChatAI365VIP(BaseChatModel):
         )
         prompt, turns, escaped = check_special_tokens(prompt, turns, settings["special_tokens"])
         if escaped:
-            warn(ESCAPED, UserWarning, stacklevel=2)
+            warn(ESCAPED)
         return _Call(
             client=self._client(settings["timeout"], settings["max_retries"]),
             model=settings["model"],
@@ -950,9 +1009,7 @@ def _warn_of_unknown_settings(kwargs: Mapping[str, Any]) -> None:
     if unknown:
         warn(
             "ChatAI365VIP does not know these settings of a call and does not send them: "
-            f"{', '.join(unknown)}. Fields that your endpoint understands go into extra_body.",
-            UserWarning,
-            stacklevel=3,
+            f"{', '.join(unknown)}. Fields that your endpoint understands go into extra_body."
         )
 
 
