@@ -17,6 +17,11 @@ from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk
 
 from langchain_ai365vip._tool_parser import Call, Event, InvalidCall, Reasoning
+from langchain_ai365vip._tool_prompt import (
+    invalid_call_args,
+    read_invalid_call_args,
+    tool_call_text,
+)
 
 PROVIDER: Final = "ai365vip"
 
@@ -65,15 +70,13 @@ class ChunkWriter:
 
     def __init__(self) -> None:
         self._calls = 0
-        self._errors: dict[str, str] = {}
 
     def chunk(self, event: Event) -> ChatGenerationChunk:
         """Return the chunk for an event."""
         if isinstance(event, Call):
             return self._call_chunk(event.id, event.name, to_arguments(event.arguments))
         if isinstance(event, InvalidCall):
-            self._errors[event.id] = event.error
-            return self._call_chunk(event.id, event.name, _unparsable(event))
+            return self._call_chunk(event.id, event.name, _invalid_args(event))
         if isinstance(event, Reasoning):
             # Where core looks for it when it makes content blocks, as for other providers.
             return ChatGenerationChunk(
@@ -94,9 +97,6 @@ class ChunkWriter:
         }
         if usage is not None:
             metadata["usage"] = "estimated"
-        if self._errors:
-            # A merge of chunks leaves `error` out of invalid_tool_calls; see with_errors().
-            metadata["tool_call_errors"] = dict(self._errors)
         return ChatGenerationChunk(
             message=AIMessageChunk(
                 content="",
@@ -115,9 +115,9 @@ class ChunkWriter:
 
 def with_errors(message: AIMessage) -> None:
     """Put each invalid call's error where LangChain looks for it, in a whole message."""
-    errors: Mapping[str, str] = message.response_metadata.get("tool_call_errors", {})
     for call in message.invalid_tool_calls:
-        call["error"] = errors.get(call["id"] or "")
+        if (invalid := read_invalid_call_args(call["args"] or "")) is not None:
+            call["error"] = invalid[1]
 
 
 def to_arguments(arguments: Mapping[str, Any]) -> str:
@@ -125,8 +125,6 @@ def to_arguments(arguments: Mapping[str, Any]) -> str:
     return json.dumps(arguments, ensure_ascii=False)
 
 
-def _unparsable(event: InvalidCall) -> str:
-    # Core parses the arguments of merged chunks again, leniently: half a call would become a
-    # valid one. The raw text with its tag never does.
-    raw = event.raw or event.arguments_text
-    return raw if raw.lstrip().startswith("<") else f"<tool_call>\n{raw}"
+def _invalid_args(event: InvalidCall) -> str:
+    written = event.raw or tool_call_text(event.name, event.arguments_text)
+    return invalid_call_args(written.strip(), event.error)
