@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, Literal, Protocol
 
 from langchain_ai365vip._protocol import check_number
-from langchain_ai365vip._tokens import estimate_tokens, utf8_length
+from langchain_ai365vip._tokens import estimate_tokens
 
 _WHITE_SPACE: Final = re.compile(r"\s")
 
@@ -121,18 +121,25 @@ class ReplyCutter:
 class _Budget:
     """A number of tokens, spent as text comes in.
 
-    Tokens do not end where a network read does, so the text since the last checkpoint is
-    counted anew each time; checkpoints lie at white space where there is any, every few
-    hundred characters, so that the cost stays linear and does not depend on how the text
-    was cut.
+    Where the text is cut must not depend on how the network cut it, and counts of a vocabulary
+    may fall as a word grows ("babaababa" is more tokens of gpt-4o than "babaababaab"). So a
+    position is judged by the text before it alone, in order, and the first that costs too much
+    ends the text.
+
+    It is counted since the last checkpoint: white space where there is any, every few hundred
+    characters, so that the cost stays linear. Positions that cannot cost too much, judged by
+    the last count, are passed over.
     """
 
     _SOFT, _HARD = 200, 400
+    # The tokens that one more character may add; in UTF-8 it has as many bytes.
+    _MOST = 4
 
     def __init__(self, tokens: int, count: Callable[[str], int]) -> None:
         self._left = tokens
         self._count = count
         self._open = ""
+        self._due = self._safe(0)  # the length of the open text that is judged next
         self.spent = False
 
     def take(self, text: str) -> str:
@@ -150,27 +157,23 @@ class _Budget:
         return text[:end], text[end:]
 
     def _take(self, text: str) -> str:
-        whole = self._open + text
-        complete = len(whole) >= self._HARD or (len(whole) > self._SOFT and whole[-1].isspace())
-        # No counter makes more than two tokens of a byte (the estimate does at times), and
-        # bytes are counted faster.
-        if complete or 2 * utf8_length(whole) > self._left:
-            cost = self._count(whole)
+        start, self._open = len(self._open), self._open + text
+        end = len(self._open)
+        complete = end >= self._HARD or (end > self._SOFT and self._open[-1].isspace())
+        while self._due <= end or complete:
+            at = min(self._due, end)
+            cost = self._count(self._open[:at])
             if cost > self._left:
                 self.spent = True
-                return whole[: self._affordable(whole)][len(self._open) :]
-            if complete:
+                return self._open[start : at - 1]
+            if complete and at == end:
                 self._left -= cost
-                whole = ""
-        self._open = whole
+                self._open = ""
+                self._due = self._safe(0)
+                break
+            self._due = at + self._safe(cost)
         return text
 
-    def _affordable(self, text: str) -> int:
-        low, high = len(self._open), len(text)
-        while low < high:
-            middle = (low + high + 1) // 2
-            if self._count(text[:middle]) <= self._left:
-                low = middle
-            else:
-                high = middle - 1
-        return low
+    def _safe(self, cost: int) -> int:
+        """Return how many characters further it can first cost too much."""
+        return (self._left - cost) // self._MOST + 1

@@ -7,6 +7,7 @@ import gc
 from typing import Any
 
 import pytest
+from langchain_core.messages import AIMessage
 
 from langchain_ai365vip import AI365VIP, ChatAI365VIP
 from tests.endpoint import Endpoint
@@ -120,3 +121,20 @@ async def test_the_connection_is_closed_at_the_cut_and_not_when_the_caller_reads
     assert (await chunks.__anext__()).text.startswith("one")
     assert await asyncio.to_thread(paced.closed.wait, 30)
     assert (await chunks.__anext__()).text == ""
+
+
+@pytest.mark.parametrize("reasoning", [False, True], ids=["passed-on", "read-for-reasoning"])
+async def test_an_end_that_was_held_back_and_is_too_long_is_a_cut(
+    endpoint: Endpoint, model: ChatAI365VIP, reasoning: bool
+) -> None:
+    endpoint.pieces = ["Hello", "#"]  # may become the stop text, and is one token too many
+    limits: dict[str, Any] = {"stop": ["##"], "max_tokens": 1, "reasoning": reasoning}
+    replies: list[list[AIMessage]] = [
+        [model.invoke("x", **limits)],
+        [await model.ainvoke("x", **limits)],
+        list(model.stream("x", **limits)),
+        [chunk async for chunk in model.astream("x", **limits)],
+    ]
+    for reply in replies:
+        assert "".join(part.text for part in reply) == "Hello"
+        assert reply[-1].response_metadata["finish_reason"] == "length"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from langchain_ai365vip._cutter import ReplyCutter
-from langchain_ai365vip._tokens import estimate_tokens
+from langchain_ai365vip._tokens import Count, best_counter, estimate_tokens
 
 
 def shown(pieces: Sequence[str], cutter: ReplyCutter) -> tuple[str, str | None]:
@@ -107,23 +107,57 @@ def test_what_stop_shows_does_not_depend_on_the_cut(
         assert visible == text
 
 
+COUNTERS: dict[str, Count] = {
+    "estimated": estimate_tokens,
+    "exact": best_counter("gpt-4o"),
+    "exact-cl100k": best_counter("gpt-4"),
+}
+
+
+@pytest.mark.parametrize("counter", COUNTERS)
 @given(
-    cut_texts("ab cß€😀"),
-    st.integers(1, 12),
-    st.lists(st.text(alphabet="abc", min_size=1, max_size=3), max_size=2),
+    cut=cut_texts("ab cß€😀"),
+    max_tokens=st.integers(1, 12),
+    stop=st.lists(st.text(alphabet="abc", min_size=1, max_size=3), max_size=2),
 )
 def test_what_max_tokens_shows_does_not_depend_on_the_cut(
-    cut: tuple[str, list[str]], max_tokens: int, stop: list[str]
+    counter: str, cut: tuple[str, list[str]], max_tokens: int, stop: list[str]
 ) -> None:
     text, pieces = cut
-    visible, reason = shown(pieces, ReplyCutter(stop, max_tokens))
-    assert (visible, reason) == shown([text], ReplyCutter(stop, max_tokens))
+    count = COUNTERS[counter]
+    visible, reason = shown(pieces, ReplyCutter(stop, max_tokens, count))
+    assert (visible, reason) == shown([text], ReplyCutter(stop, max_tokens, count))
     assert text.startswith(visible)
-    assert estimate_tokens(visible) <= max_tokens
+    assert count(visible) <= max_tokens
     if reason == "length":
-        assert estimate_tokens(text[: len(visible) + 1]) > max_tokens
+        assert count(text[: len(visible) + 1]) > max_tokens
     if not stop:
         assert reason == (None if visible == text else "length")
+
+
+@pytest.mark.parametrize("counter", COUNTERS)
+@given(
+    word=st.text(alphabet="ab \nß漢", min_size=1, max_size=30),
+    size=st.integers(1, 500),
+    max_tokens=st.integers(1, 600),
+)
+def test_what_max_tokens_shows_of_a_long_reply_does_not_depend_on_the_cut(
+    counter: str, word: str, size: int, max_tokens: int
+) -> None:
+    text = word * (1_500 // len(word))
+    pieces = [text[at : at + size] for at in range(0, len(text), size)]
+    count = COUNTERS[counter]
+    assert shown(pieces, ReplyCutter((), max_tokens, count)) == shown(
+        [text], ReplyCutter((), max_tokens, count)
+    )
+
+
+def test_a_reply_is_cut_at_the_first_letter_that_costs_too_much() -> None:
+    # A longer beginning costs less again.
+    text, count = "babaababaab", best_counter("gpt-4o")
+    assert [count(text[:end]) for end in (9, 10, 11)] == [3, 4, 3]
+    for pieces in ([text], list(text), [text[:10], text[10:]]):
+        assert shown(pieces, ReplyCutter((), 3, count)) == ("babaababa", "length")
 
 
 @pytest.mark.parametrize(
@@ -155,6 +189,21 @@ def test_counting_is_linear_in_the_reply(word: str) -> None:
     pieces = [text[at : at + 4] for at in range(0, len(text), 4)]
     assert "".join(map(cutter.feed, pieces)) == text
     assert counted <= len(text)
+
+
+@pytest.mark.parametrize("max_tokens", [10, 100, 1_000, 10_000])
+def test_counting_near_the_bound_takes_little(max_tokens: int) -> None:
+    counted = 0
+
+    def count(text: str) -> int:
+        nonlocal counted
+        counted += len(text)
+        return estimate_tokens(text)
+
+    cutter = ReplyCutter(max_tokens=max_tokens, count=count)
+    shown(["word"] * 4 * max_tokens, cutter)
+    assert cutter.finish_reason == "length"
+    assert counted <= 4 * max_tokens + 60_000
 
 
 def test_a_reply_that_ends_at_its_last_token_was_not_cut() -> None:
