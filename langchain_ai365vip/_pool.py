@@ -12,6 +12,8 @@ hand-made loops all end with, whether or not they call `shutdown_asyncgens()` be
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
@@ -27,6 +29,8 @@ _ATTRIBUTE = "_langchain_ai365vip_sessions"
 # give up first is never found dead by a request.
 KEEPALIVE_SECONDS = 4.0
 _SOCKS_PORT = 1080
+# How often a loop that is stopped while its connections close is started again.
+_MOST_RUNS = 10
 _MAX_STATUS_LINE = 128 * 1024
 
 
@@ -158,12 +162,39 @@ def _close_with_loop(loop: asyncio.AbstractEventLoop, sessions: LoopSessions) ->
     close_loop: Callable[[], None] = loop.close
 
     def close() -> None:
-        if not loop.is_closed() and not loop.is_running():
-            loop.run_until_complete(sessions.aclose())
-        close_loop()
+        try:
+            if not loop.is_closed() and not loop.is_running():
+                _run_where_possible(loop, sessions)
+        finally:
+            close_loop()
 
     # asyncio has no hook for "this loop ends" that every way of ending one reaches.
     setattr(loop, "close", close)  # noqa: B010 - mypy rightly refuses the plain assignment
+
+
+def _run_where_possible(loop: asyncio.AbstractEventLoop, sessions: LoopSessions) -> None:
+    """Close the sessions of a loop that stands still; stock `close()` raises nothing either."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        _run_to_its_end(loop, sessions)
+        return
+    # A loop cannot run inside another one, but on another thread it can.
+    closing = threading.Thread(target=_run_to_its_end, args=(loop, sessions))
+    # RuntimeError: the interpreter is shutting down, or has no thread left; it frees the rest.
+    with contextlib.suppress(RuntimeError):
+        closing.start()
+        closing.join()
+
+
+def _run_to_its_end(loop: asyncio.AbstractEventLoop, sessions: LoopSessions) -> None:
+    # A task of its own: its failure is told to the loop's exception handler.
+    closing = loop.create_task(sessions.aclose())
+    for _ in range(_MOST_RUNS):
+        # RuntimeError: somebody has called `stop()`, which ends this run after one turn.
+        with contextlib.suppress(RuntimeError):
+            loop.run_until_complete(asyncio.wait([closing]))
+            return
 
 
 class _Response(aiohttp.ClientResponse):
