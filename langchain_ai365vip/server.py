@@ -42,6 +42,7 @@ SEND_TIMEOUT: Final = 60.0
 IDLE_TIMEOUT: Final = 30.0
 # Seconds for which the rest of a refused body is read, so that its sender gets the answer.
 LINGERING_TIME: Final = 1.0
+_LOOK_EVERY: Final = 0.05
 
 
 def create_app(
@@ -209,12 +210,21 @@ class LocalServer:
             raise
         return self
 
-    def stop(self) -> None:
-        """Stop; replies under way are cut. Stopping twice does no harm."""
-        running, self._running = self._running, None
-        if running is not None:
-            running.loop.call_soon_threadsafe(running.stopping.set)
-            running.thread.join()
+    def stop(self, grace: float = 0.0) -> None:
+        """Stop, and return once all is closed. Stopping twice does no harm.
+
+        Args:
+            grace: Seconds after which replies under way are cut. Another call, from another
+                thread or after an interrupt, may shorten it.
+        """
+        running = self._running
+        if running is None:
+            return
+        with suppress(RuntimeError):  # its loop has ended meanwhile
+            running.loop.call_soon_threadsafe(running.end, grace)
+        running.thread.join()
+        if self._running is running:
+            self._running = None
             self._requests += running.server.requests_count
 
     async def _serve(self, ready: Future[_Running]) -> None:
@@ -242,8 +252,12 @@ class LocalServer:
         try:
             listener = await loop.create_server(connected, self._host, self._port, backlog=1024)
             url = _base_url(listener.sockets[0].getsockname())
-            yield _Running(url, server, loop, asyncio.Event(), threading.current_thread())
+            running = _Running(
+                url, server, loop, asyncio.Event(), asyncio.Event(), threading.current_thread()
+            )
+            yield running
             await _stop_accepting(listener)
+            await running.let_replies_end()
             for connection in server.connections:
                 if connection.transport is not None:
                     connection.transport.abort()
@@ -337,7 +351,25 @@ class _Running(NamedTuple):
     server: web.Server
     loop: asyncio.AbstractEventLoop
     stopping: asyncio.Event
+    cutting: asyncio.Event
     thread: threading.Thread
+
+    def end(self, grace: float) -> None:
+        """Take no more requests, and cut what is under way when the time is over."""
+        self.stopping.set()
+        if grace > 0:
+            self.loop.call_later(grace, self.cutting.set)
+        else:
+            self.cutting.set()
+
+    async def let_replies_end(self) -> None:
+        """Close idle connections now, the others after their reply, until it is time to cut."""
+        ended = asyncio.create_task(self.server.shutdown())
+        while not self.cutting.is_set() and not ended.done():
+            # Ends those that wait for a request; a connection may be too new to hear it.
+            self.server.pre_shutdown()
+            await asyncio.wait([ended], timeout=_LOOK_EVERY)
+        ended.cancel()
 
 
 def _base_url(sockname: tuple[Any, ...]) -> str:

@@ -8,12 +8,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from langchain_ai365vip._cli.endpoints import loaded
 from langchain_ai365vip._cli.exits import UserError
 from langchain_ai365vip._cli.terminal import note, say
 from langchain_ai365vip.server import LocalServer
+
+GRACE: Final = 5
 
 
 @contextmanager
@@ -58,7 +60,7 @@ def key(option: str | None) -> str | None:
 
 
 def serve(model: Any, **options: Any) -> None:
-    """Serve a model until SIGINT or SIGTERM; replies under way then are cut.
+    """Serve a model until SIGINT or SIGTERM; a second signal cuts the replies under way.
 
     Args:
         model: The model.
@@ -84,7 +86,8 @@ def serve(model: Any, **options: Any) -> None:
             say(server.base_url)
             note("Serving POST /api/chat and /api/models there. Ctrl-C stops it.")
             stop.wait()
-            note("Stopping.")
+            note(f"Stopping: replies under way have {GRACE} s to end, Ctrl-C cuts them.")
+            server.stop(GRACE)
         finally:
             server.stop()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import pty
 import select
@@ -237,29 +238,69 @@ def test_a_terminal_gets_no_escape_sequences_from_an_answer(endpoint: Endpoint) 
     assert "\x1b" not in shown
 
 
-def test_serving_prints_the_url_and_ends_cleanly_by_a_signal() -> None:
-    script = """
-        from langchain_core.language_models import FakeListChatModel
-        from langchain_ai365vip._cli.serve import serve
-        serve(FakeListChatModel(responses=["Served."]), host="127.0.0.1", port=0)
-    """
+# A model that stops in the middle until a line comes on standard input.
+SERVING = """
+import asyncio
+import sys
+from langchain_core.runnables import RunnableLambda
+from langchain_ai365vip._cli.exits import ending
+from langchain_ai365vip._cli.serve import serve
+
+async def answer(messages):
+    yield "one "
+    reader = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    await reader.readline()
+    yield "two"
+
+with ending(debug=False):
+    serve(RunnableLambda(answer), host="127.0.0.1", port=0)
+"""
+ASKED = b'{"model": {"id": "m"}, "messages": [{"role": "user", "content": "Hi"}], "key": ""}'
+
+
+@contextlib.contextmanager
+def serving() -> Iterator[tuple[subprocess.Popen[bytes], http.client.HTTPResponse]]:
+    """A serving process, and the answer that it is in the middle of."""
     with subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(script)],
+        [sys.executable, "-c", SERVING],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
     ) as process:
-        assert process.stdout is not None
-        url = process.stdout.readline().strip()
-        body = b'{"model": {"id": "m"}, "messages": [{"role": "user", "content": "Hi"}], "key": ""}'
-        request = urllib.request.Request(f"{url}/api/chat", data=body, method="POST")
-        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
-            assert answer.read() == b"Served."
-        process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, out) == (0, "")
-    assert err.splitlines()[-1] == "Stopping."
-    assert "Traceback" not in err
+        try:
+            url = piped(process.stdout).readline().decode().strip()
+            request = urllib.request.Request(f"{url}/api/chat", data=ASKED, method="POST")
+            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+                assert answer.read(4) == b"one "
+                assert piped(process.stderr).readline().startswith(b"Serving ")
+                yield process, answer
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_a_signal_ends_serving_cleanly_after_the_replies_under_way(signum: signal.Signals) -> None:
+    with serving() as (process, answer):
+        process.send_signal(signum)
+        assert piped(process.stderr).readline().startswith(b"Stopping: ")
+        piped(process.stdin).write(b"\n")
+        piped(process.stdin).flush()
+        assert answer.read() == b"two"
+        assert process.wait(PATIENCE) == 0
+        assert piped(process.stderr).read() == b""
+
+
+def test_a_second_ctrl_c_cuts_the_replies_under_way() -> None:
+    with serving() as (process, answer):
+        process.send_signal(signal.SIGINT)
+        assert piped(process.stderr).readline().startswith(b"Stopping: ")
+        process.send_signal(signal.SIGINT)
+        with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
+            answer.read()
+        assert process.wait(PATIENCE) == Exit.INTERRUPTED
+        assert piped(process.stderr).read() == b""
 
 
 @pytest.mark.parametrize("module", ["typer", "rich"])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
+import http.client
 import socket
 import threading
 import urllib.request
@@ -12,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from langchain_ai365vip import ChatAI365VIP
+from langchain_ai365vip.errors import AI365VIPConnectionError
 from langchain_ai365vip.server import LocalServer
 from tests.integration_tests.server_kit import Client, ScriptedModel, chat_body, says
 
@@ -138,3 +142,73 @@ def test_a_wrong_option_is_an_error_at_once(options: dict[str, Any], message: st
 def test_a_misspelt_option_is_an_error_at_once() -> None:
     with pytest.raises(TypeError, match="api_kye"):
         LocalServer(says("a"), api_kye="k")
+
+
+class Stopping:
+    """A server with one reply under way, which another thread stops with much patience."""
+
+    def __init__(self) -> None:
+        self.cut = False
+        self.server = LocalServer(ScriptedModel(script=self._script)).start()
+        self.reply = ChatAI365VIP(base_url=self.server.base_url).stream("Hi")
+        assert next(self.reply).text == "one"
+        self.stopper = threading.Thread(target=self.server.stop, kwargs={"grace": 600})
+
+    async def _script(self) -> AsyncIterator[str]:
+        self._loop, self._go_on = asyncio.get_running_loop(), asyncio.Event()
+        yield "one"
+        try:
+            await self._go_on.wait()
+        except asyncio.CancelledError:
+            self.cut = True
+            raise
+        yield "two"
+
+    def go_on(self) -> None:
+        """Let the model say the rest."""
+        self._loop.call_soon_threadsafe(self._go_on.set)
+
+    def stop(self) -> None:
+        """Begin to stop; return once no further connection is taken."""
+        port = Client.of(self.server.base_url).port
+        self.stopper.start()
+        with contextlib.suppress(OSError):
+            while True:
+                socket.create_connection(("127.0.0.1", port), timeout=10).close()
+
+
+def test_with_grace_a_reply_under_way_comes_to_its_end() -> None:
+    stopping = Stopping()
+    stopping.stop()
+    assert stopping.stopper.is_alive()
+    stopping.go_on()
+    assert "".join(chunk.text for chunk in stopping.reply) == "two"
+    stopping.stopper.join(30)
+    assert not stopping.stopper.is_alive()
+
+
+def test_stopping_again_cuts_what_had_grace() -> None:
+    stopping = Stopping()
+    stopping.stop()
+    stopping.server.stop()
+    assert stopping.cut
+    with pytest.raises(AI365VIPConnectionError):
+        next(stopping.reply)
+    stopping.stopper.join(30)
+    assert not stopping.stopper.is_alive()
+
+
+@pytest.mark.parametrize("requests", [0, 1], ids=["before-a-request", "kept-alive"])
+def test_an_idle_connection_needs_no_grace(requests: int) -> None:
+    server = LocalServer(says("a")).start()
+    client = http.client.HTTPConnection("127.0.0.1", Client.of(server.base_url).port, timeout=30)
+    client.connect()
+    for _ in range(requests):
+        client.request("POST", "/api/models", body='{"key": ""}')
+        assert client.getresponse().read() != b""
+    stopper = threading.Thread(target=server.stop, kwargs={"grace": 600})
+    stopper.start()
+    assert client.sock.recv(1) == b""
+    stopper.join(30)
+    assert not stopper.is_alive()
+    client.close()
