@@ -126,7 +126,7 @@ async def test_all_interfaces_are_reached_by_loopback() -> None:
 OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "empty key": ({"api_key": ""}, "api_key is empty"),
     "a string of origins": ({"allowed_origins": "https://a"}, "list of strings"),
-    "a bare name as origin": ({"allowed_origins": ["example.com"]}, "looks like"),
+    "a bare name as origin": ({"allowed_origins": ["example.com"]}, "write it like"),
     "no concurrency": ({"max_concurrency": 0}, "max_concurrency is 0"),
     "no body": ({"max_body_size": -1}, "max_body_size is -1"),
     "no time": ({"idle_timeout": 0}, "idle_timeout is 0"),
