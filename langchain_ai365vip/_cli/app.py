@@ -152,7 +152,7 @@ def models(*, target: Target, debug: Debug = False) -> None:
 
         with opened(target) as client:
             for listed in client.list_models():
-                say(f"{listed.id}\t{listed.name}")
+                say(listed.id, listed.name)
 
 
 @app.command()

@@ -11,15 +11,10 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from langchain_ai365vip import ChatAI365VIP
 from langchain_ai365vip._cli.exits import UserError, report
-from langchain_ai365vip._cli.terminal import note
+from langchain_ai365vip._cli.terminal import is_terminal, note, output, visible
 from langchain_ai365vip.errors import AI365VIPError
 
 _WELCOME: Final = "Ctrl-D or /exit ends, /new starts over, Ctrl-C stops an answer."
-# Escape sequences in an answer must not reach the terminal; tabs and line ends may.
-_VISIBLE: Final = {
-    **{code: 0x2400 + code for code in range(0x20) if chr(code) not in "\n\t"},
-    **dict.fromkeys(range(0x7F, 0xA0), 0xFFFD),
-}
 
 
 def read_prompt(argument: str | None, stdin: TextIO | None) -> str | None:
@@ -52,7 +47,7 @@ def answer(model: ChatAI365VIP, messages: Sequence[BaseMessage], parts: list[str
         messages: The conversation.
         parts: Receives the pieces, so that they are there when this is interrupted.
     """
-    out = sys.stdout
+    out = output()
     harmless = out.isatty()
     stream = cast(Any, model.stream(list(messages)))
     try:
@@ -60,7 +55,7 @@ def answer(model: ChatAI365VIP, messages: Sequence[BaseMessage], parts: list[str
             for chunk in stream:
                 if text := chunk.text:
                     parts.append(text)
-                    out.write(text.translate(_VISIBLE) if harmless else text)
+                    out.write(visible(text) if harmless else text)
                     out.flush()
     finally:
         if parts and not parts[-1].endswith("\n"):
@@ -82,6 +77,7 @@ class Conversation:
         Raises:
             KeyboardInterrupt: Ctrl-C while nothing was being answered.
         """
+        output()  # rather now than after the first question
         note(_WELCOME)
         while (line := _read_line()) is not None:
             if line == "/exit":
@@ -112,9 +108,10 @@ def _read_line() -> str | None:
     with contextlib.suppress(ImportError):
         import readline  # noqa: F401
     prompt = "> "
-    if not sys.stdout.isatty():  # then input() would write the prompt among the answers
-        sys.stderr.write(prompt)
-        sys.stderr.flush()
+    if not is_terminal(sys.stdout):  # then input() would write the prompt among the answers
+        if sys.stderr is not None:
+            sys.stderr.write(prompt)
+            sys.stderr.flush()
         prompt = ""
     try:
         return input(prompt).strip()

@@ -12,7 +12,7 @@ from typing import Any, Final
 from langchain_ai365vip import ChatAI365VIP
 from langchain_ai365vip._cli.exits import UserError, refined
 from langchain_ai365vip._cli.target import Target
-from langchain_ai365vip._cli.terminal import note
+from langchain_ai365vip._cli.terminal import is_terminal, note
 from langchain_ai365vip.errors import AI365VIPError
 
 _BLOCK: Final = 4 * 1024 * 1024
@@ -77,7 +77,7 @@ def loaded(gguf: Path | None) -> Iterator[Any]:
     if gguf is None:
         note(_SMALL_MODEL)
     path = Path(str(model.gguf_path))
-    if sys.stderr.isatty() and path.is_file():
+    if is_terminal(sys.stderr) and path.is_file():
         _read_ahead(path)
     with model:
         yield model

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from langchain_ai365vip import errors
-from langchain_ai365vip._cli.terminal import note
+from langchain_ai365vip._cli.terminal import is_terminal, note
 
 
 class Exit(enum.IntEnum):
@@ -174,7 +174,7 @@ def ending(*, debug: bool) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        if sys.stderr.isatty():
+        if is_terminal(sys.stderr):
             note("")  # the terminal's own ^C stands on this line
         sys.exit(Exit.INTERRUPTED)
     except BrokenPipeError:
@@ -209,5 +209,5 @@ def message(error: Exception) -> str:
 def report(error: Exception, *, debug: bool) -> None:
     """Write to standard error what happened: one message, or everything with `debug`."""
     if debug:
-        traceback.print_exception(type(error), error, error.__traceback__)
+        note("".join(traceback.format_exception(error)).rstrip("\n"))
     note(f"ai365vip: {message(error)}")

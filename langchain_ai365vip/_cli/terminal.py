@@ -4,19 +4,57 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import Any
+from typing import Any, Final, TextIO
+
+# Escape sequences of a server's or a model's text must not reach a terminal.
+_MARKS: Final = {
+    **{code: 0x2400 + code for code in range(0x20)},
+    **dict.fromkeys(range(0x7F, 0xA0), 0xFFFD),
+}
+_MARKS_IN_TEXT: Final = {code: mark for code, mark in _MARKS.items() if chr(code) not in "\n\t"}
 
 
-def say(text: str) -> None:
-    """Write a line to standard output."""
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+def visible(text: str) -> str:
+    """Show control characters as what they are; tabs and line ends stay."""
+    return text.translate(_MARKS_IN_TEXT)
+
+
+def visible_field(text: str) -> str:
+    """Show tabs and line ends, too: for what is one part of a line."""
+    return text.translate(_MARKS)
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Say whether a person is at the other end; a closed stream is `None`."""
+    return stream is not None and stream.isatty()
+
+
+def output() -> TextIO:
+    """Return standard output.
+
+    Raises:
+        OSError: It was closed before this process began.
+    """
+    if sys.stdout is None:
+        raise OSError(
+            "Standard output is closed, and the answer has nowhere to go: redirect it to a file, "
+            "or to /dev/null."
+        )
+    return sys.stdout
+
+
+def say(*fields: str) -> None:
+    """Write a line to standard output, its fields parted by tabs."""
+    out = output()
+    out.write("\t".join(map(visible_field, fields)) + "\n")
+    out.flush()
 
 
 def note(text: str) -> None:
-    """Write a line to standard error."""
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
+    """Write a line to standard error, if there is one."""
+    if sys.stderr is not None:
+        sys.stderr.write(f"{visible(text)}\n")
+        sys.stderr.flush()
 
 
 def warnings_as_notes() -> None:

@@ -313,3 +313,30 @@ def test_without_the_extra_one_line_says_what_to_install(module: str) -> None:
     assert (ran.returncode, ran.stdout) == (1, b"")
     assert ran.stderr.count(b"\n") == 1
     assert b'pip install "langchain-ai365vip[cli]"' in ran.stderr
+
+
+@pytest.mark.parametrize("command", [["chat", "Hi"], ["chat"], ["models"], ["check"]], ids=" ".join)
+def test_a_closed_standard_output_is_one_message(command: list[str], endpoint: Endpoint) -> None:
+    done = subprocess.run(
+        ["sh", "-c", '"$@" >&-', "sh", *COMMAND, *command, "--base-url", endpoint.base_url],
+        input=b"Hi",
+        stderr=subprocess.PIPE,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.stderr.startswith(b"ai365vip: Standard output is closed")
+    assert (done.stderr.count(b"\n"), done.returncode) == (1, Exit.FAILED)
+    if command[0] == "chat":
+        assert endpoint.requests == 0
+
+
+def test_a_closed_standard_error_does_not_keep_an_answer_back(endpoint: Endpoint) -> None:
+    endpoint.pieces = ["The answer."]
+    done = subprocess.run(
+        ["sh", "-c", '"$@" 2>&-', "sh", *COMMAND, "chat", "Hi", "--base-url", endpoint.base_url],
+        input=b"",
+        stdout=subprocess.PIPE,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (done.stdout, done.returncode) == (b"The answer.\n", Exit.OK)

@@ -256,3 +256,27 @@ def test_models_of_an_endpoint_that_is_down_give_one_message(run: Run, closed_ur
     assert (ran.code, ran.out) == (Exit.REFUSED, "")
     assert ran.err.startswith("ai365vip: ")
     assert ran.err.count("\n") == 1
+
+
+HOSTILE = "a\x1b]0;PWNED\x07\x1b[31m\x9b2J\tb\nresult    ok"
+SHOWN = "a␛]0;PWNED␇␛[31m\ufffd2J␉b␊result    ok"
+
+
+def test_a_model_cannot_write_to_the_terminal_or_a_line_of_its_own(
+    run: Run, endpoint: Endpoint
+) -> None:
+    endpoint.models = [{"id": HOSTILE, "name": HOSTILE}]
+    assert run("models", "--base-url", endpoint.base_url).out == f"{SHOWN}\t{SHOWN}\n"
+    checked = run("check", "--base-url", endpoint.base_url)
+    assert checked.out.splitlines()[1] == f"models    1: {SHOWN}"
+    assert "\x1b" not in checked.out
+
+
+@pytest.mark.parametrize("command", [["models"], ["models", "--debug"], ["check"]])
+def test_a_failing_server_cannot_write_to_the_terminal(run: Run, command: list[str]) -> None:
+    body = '{"error": {"message": "no \x1b[31mway"}}'.replace("\x1b", "\\u001b")
+    with answering(400, body=body, Content_Type="application/json") as url:
+        ran = run(*command, "--base-url", url)
+    assert ran.code != Exit.OK
+    assert "way" in ran.out + ran.err
+    assert "\x1b" not in ran.out + ran.err
