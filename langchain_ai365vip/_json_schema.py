@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 Schema = Mapping[str, Any]
@@ -144,6 +144,51 @@ def fields(schema: Any) -> Mapping[str, Any]:
     """The properties of an object's schema, by name."""
     schema = resolve(schema, schema)
     return _map(schema, "properties") if isinstance(schema, Mapping) else {}
+
+
+def has_foreign_keys(value: Any, schema: Any) -> bool:
+    """Says whether an object anywhere in a value has a key that its schema does not name.
+
+    That is allowed, where the schema does not say otherwise. In a value that was repaired
+    it is more likely a part of a text that was torn apart.
+
+    Args:
+        value: JSON data.
+        schema: A JSON schema.
+    """
+    return _is_foreign(value, [schema], schema)
+
+
+def _is_foreign(value: Any, schemas: Sequence[Any], root: Any) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    parts = list(_parts(schemas, root, set()))
+    if isinstance(value, list):
+        return any(
+            _is_foreign(item, [_item_schema(part, i) for part in parts], root)
+            for i, item in enumerate(value)
+        )
+    known = [part for part in parts if part.keys() & {"properties", "patternProperties"}]
+    more = [part.get("additionalProperties", False) for part in parts]
+    closed = bool(known) and not any(extra is not False for extra in more)
+    for name, item in value.items():
+        named = [schema for part in known for schema in _property_schemas(name, part)]
+        if (closed and not named) or _is_foreign(item, named or more, root):
+            return True
+    return False
+
+
+def _parts(schemas: Iterable[Any], root: Any, seen: set[int]) -> Iterator[Schema]:
+    """The schemas, and those that they are put together from, each once."""
+    for schema in schemas:
+        if id(schema) in seen:
+            continue
+        seen.add(id(schema))
+        schema = resolve(schema, root)
+        if isinstance(schema, Mapping):
+            yield schema
+            for key in ("allOf", "anyOf", "oneOf"):
+                yield from _parts(_list(schema, key), root, seen)
 
 
 def required(schema: Any) -> Sequence[str]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any, NamedTuple
 
 import json_repair
+
+from ._repairs import shows
 
 REPAIR_LIMIT = 100_000
 """The longest text, in characters, that is repaired.
@@ -14,11 +15,6 @@ REPAIR_LIMIT = 100_000
 Repairing takes about 2 microseconds per character in pure Python, on the event loop: 0.2
 seconds at this size. Correct JSON has no limit, it is read at the speed of C.
 """
-
-
-_ESCAPE = re.compile(r"\\(?:u[0-9a-f]{4}|.)", re.DOTALL)
-_STRUCTURE = re.compile(r"""[\s{}\[\]"',:\\]""")
-_NONE = re.compile(r"\bnone\b")
 
 
 class Json(NamedTuple):
@@ -72,23 +68,10 @@ def _repair(text: str, fault: ValueError) -> Any:
         ) from None
     try:
         value = json_repair.loads(text, skip_json_loads=True)
-        kept = isinstance(value, dict | list) and _keeps_the_words(text, value)
+        # It drops what it cannot place, and takes brackets into a text whose end it misses.
+        kept = isinstance(value, dict | list) and shows(text, value)
     except Exception as error:  # a heuristic library on arbitrary text: any failure is "no"
         raise ValueError(f"The JSON is broken: {fault} ({error})") from None
     if not kept:
         raise ValueError(f"The JSON is broken: {fault}")
     return value
-
-
-def _keeps_the_words(text: str, value: Any) -> bool:
-    """Whether all of a text but JSON's own punctuation is in the value it was repaired to.
-
-    json_repair drops what it cannot place: `{"a": "the "big}" one"}` becomes `the `, and a
-    call must not be made with half an argument.
-    """
-    left = iter(_words(json.dumps(value, ensure_ascii=False)))
-    return all(char in left for char in _words(text))
-
-
-def _words(text: str) -> str:
-    return _STRUCTURE.sub("", _NONE.sub("null", _ESCAPE.sub("", text.lower())))

@@ -14,6 +14,8 @@ from collections.abc import Callable, Collection, Generator
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias, TypeVar
 
+from ._repairs import joins_strings
+
 T = TypeVar("T")
 Pull: TypeAlias = Generator[None, None, T]
 Sink: TypeAlias = Callable[[str], None]
@@ -103,7 +105,8 @@ class Candidate:
     starts: list[int] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
     closers: list[str] = field(default_factory=list)
-    inner_quotes: list[int] = field(default_factory=list)  # places of unescaped ones
+    # The places of the quotation marks in and behind each string with unescaped ones in it.
+    quotes: list[list[int]] = field(default_factory=list)
     last: str = ""  # the last character that is not white space
     clean: bool = True  # nothing but separators between the values
     in_string: bool = False
@@ -146,19 +149,27 @@ class Candidate:
         """Inside a string: whether it looks as if the call ended and the string did not."""
         return self.last in ("}", "]", '"', "'") and not self.opened_in_string
 
+    def note_quote(self, place: int, *, first: bool) -> None:
+        """Notes an unescaped quotation mark in a string, or the one that ends it."""
+        if first:
+            self.quotes.append([])
+        self.quotes[-1].append(place)
+
     def escaped(self, body: str, start: int, end: int) -> str:
         """A part of the body with the quotation marks inside strings escaped.
 
-        Empty when there are none, and when two have only white space between them: a comma
-        is missing there, not a backslash.
+        Empty when there are none, and when what they stand around looks like several
+        strings: a comma is missing there, not a backslash, or they are joined by `+`.
         """
-        quotes = self.inner_quotes  # in order: one look for each value stays linear
-        places = quotes[bisect_left(quotes, start) : bisect_left(quotes, end)]
-        bounds = [start, *places, end]
-        parts = [body[left:right] for left, right in itertools.pairwise(bounds)]
-        if not places or any(part.strip() == '"' for part in parts[1:-1]):
-            return ""
-        return "\\".join(parts)
+        first = bisect_left(self.quotes, [start])  # one look for each value stays linear
+        inner: list[int] = []
+        for places in self.quotes[first : bisect_left(self.quotes, [end])]:
+            segments = ["", *(body[a + 1 : b] for a, b in itertools.pairwise(places))]
+            if joins_strings(segments):
+                return ""
+            inner += places[:-1]
+        parts = [body[a:b] for a, b in itertools.pairwise([start, *inner, end])]
+        return "\\".join(parts) if inner else ""
 
     def json(self) -> str:
         """The text from the first value to the last."""
@@ -309,7 +320,7 @@ class JsonReader:
         A quotation mark ends the string only where JSON goes on after it, so that
         unescaped ones inside do no harm.
         """
-        source = self._source
+        source, had_quotes = self._source, False
         candidate.enter_string()
         while True:
             yield from source.run(_STRING[quote], candidate.add)
@@ -319,21 +330,22 @@ class JsonReader:
             if char == "\\":
                 yield from self._escape(candidate)
             elif char == quote:
-                if (yield from self._closes_string(candidate)):
+                if (yield from self._closes_string(candidate, had_quotes=had_quotes)):
                     return ""
+                had_quotes = True
             elif candidate.bare:
                 candidate.add(source.take())
             elif word := (yield from self._tag_in_string(candidate)):
                 return word
 
-    def _closes_string(self, candidate: Candidate) -> Pull[bool]:
+    def _closes_string(self, candidate: Candidate, *, had_quotes: bool) -> Pull[bool]:
         place, quote = candidate.length, self._source.take()
         candidate.add(quote)
         yield from self._source.run(SPACE, candidate.add)
         after = yield from self._source.peek()
         candidate.in_string = bool(after) and after not in ",:}]"
-        if candidate.in_string and quote == '"':
-            candidate.inner_quotes.append(place)
+        if quote == '"' and (candidate.in_string or had_quotes):
+            candidate.note_quote(place, first=not had_quotes)
         return not candidate.in_string
 
     def _escape(self, candidate: Candidate) -> Pull[None]:

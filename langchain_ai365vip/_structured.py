@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.v1 import BaseModel as BaseModelV1
 from pydantic.v1 import ValidationError as ValidationErrorV1
 
-from ._json_schema import coerce, fields, schema_errors
+from ._json_schema import coerce, has_foreign_keys, schema_errors
 from ._json_text import read_json
 from ._scan import ObjectFinder, Source, split
 from ._scan import Value as ScannedValue
@@ -168,8 +168,7 @@ class Schema:
             value, _ = read_json(found.text, found.escaped)
         except ValueError as error:
             return Found(found.text, str(error))
-        known = fields(self.json_schema)
-        if known and isinstance(value, dict) and not value.keys() <= known.keys():
+        if has_foreign_keys(value, self.json_schema):
             # Where the quotation marks are broken, a foreign key is likely part of a text.
             return Found(found.text, "The JSON is broken.")
         return self._fitted(value, found.text, rewrite=True)

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ._json_schema import coerce, fields, required, schema_errors
-from ._json_text import read_json
+from ._json_schema import coerce, fields, has_foreign_keys, required, schema_errors
+from ._json_text import Json, read_json
 
 NAME_KEYS = ("name", "tool_name", "function_name", "tool", "function", "action")
 """Keys whose text is the tool's name, in the order in which they are believed."""
@@ -204,7 +204,9 @@ def _read(value: Any, tools: Tools, strict: bool) -> Reading:
         return _failed(name, given, f"There is no tool named {name!r}.", tools)
     if strict and not _is_plain(value, name_key, schema):
         return _failed(name, value, BROKEN)
-    arguments = _as_object(given, schema)
+    arguments, repaired = _as_object(given, schema)
+    if (strict or repaired) and has_foreign_keys(arguments, schema):
+        return _failed(name, value, BROKEN)
     if not isinstance(arguments, dict):
         return _failed(name, given, "The arguments are not a JSON object.")
     arguments = coerce(arguments, schema)
@@ -229,21 +231,21 @@ def _given_arguments(value: dict[str, Any], name_key: str, schema: Mapping[str, 
     return rest if rest.keys() <= fields(schema).keys() else {}
 
 
-def _as_object(given: Any, schema: Mapping[str, Any]) -> Any:
+def _as_object(given: Any, schema: Mapping[str, Any]) -> Json:
     """Arguments as an object: JSON text is parsed, a lone value goes to the only field."""
     if given is None or given == "":
-        return {}
+        return Json({}, repaired=False)
     if isinstance(given, str) and given.lstrip().startswith("{"):
         try:
-            parsed = read_json(given).value
+            parsed = read_json(given)
         except ValueError:
-            return given
-        if isinstance(parsed, dict):
+            return Json(given, repaired=False)
+        if isinstance(parsed.value, dict):
             return parsed
     names = list(fields(schema))
     if not isinstance(given, dict) and len(names) == 1:
-        return {names[0]: given}
-    return given
+        return Json({names[0]: given}, repaired=False)
+    return Json(given, repaired=False)
 
 
 def _failed(name: str | None, given: Any, why: str, tools: Tools | None = None) -> Reading:
