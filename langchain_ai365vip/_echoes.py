@@ -8,7 +8,8 @@ from html import unescape
 
 # A page in a JSON text in a tool's result, which is JSON too, is escaped three times.
 _ROUNDS = 5
-_UNICODE = re.compile(r"\\+u([0-9a-f]{4})")
+# From the first backslash of a row on: at each of them, many would take very long.
+_UNICODE = re.compile(r"(?<!\\)\\+u([0-9a-f]{4})")
 _ESCAPES = re.compile(r"\\+[bfnrt]?|\s+")
 
 

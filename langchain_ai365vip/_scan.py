@@ -24,7 +24,7 @@ SPACE = re.compile(r"\s*")
 
 _PLAIN_JSON = re.compile(r"""[^"'{}\[\]<]*""")
 _STRING = {'"': re.compile(r'[^"\\<]*'), "'": re.compile(r"[^'\\<]*")}
-_BEFORE_PROSE = re.compile(r"[\s`]*\n[\s`]*")
+_FENCES_AND_SPACE = re.compile(r"[\s`]*")
 _BETWEEN = re.compile(r"[\s,;:`)}\]]*")
 
 
@@ -93,6 +93,11 @@ class Source:
                 break
             word += self.take()
         return word
+
+
+def _is_before_prose(between: str) -> bool:
+    """Say whether what follows stands at the beginning of a line."""
+    return "\n" in between and _FENCES_AND_SPACE.fullmatch(between) is not None
 
 
 @dataclass(slots=True)
@@ -269,7 +274,7 @@ class JsonReader:
                 candidate.clean = False
                 if word := (yield from self._quoted(candidate)):
                     return word
-            elif not char or (char not in "{[" and _BEFORE_PROSE.fullmatch(between)):
+            elif not char or (char not in "{[" and _is_before_prose(between)):
                 return ""
             elif char not in "{[":
                 # Not prose, which would begin a line: a string whose quotation marks are

@@ -888,6 +888,19 @@ def test_a_call_of_a_megabyte_costs_at_most_five_of_a_quarter() -> None:
     assert scanned(call(1_000_000), 4) <= 5 * scanned(call(250_000), 4)
 
 
+@pytest.mark.parametrize(
+    ("reply", "echoed", "kind"),
+    [
+        ('<tool_call>{"a": 1}' + "\n" * 300_000 + ", x", "", "invalid"),
+        (tag(PARIS), "\\" * 300_000, "call"),
+    ],
+    ids=["line ends behind brackets", "backslashes in a quotation"],
+)
+def test_a_long_row_of_one_character_is_read_in_one_go(reply: str, echoed: str, kind: str) -> None:
+    # A regular expression that went back and forth in it took minutes.
+    assert [event[0] for event in read(reply, echoed=[echoed])] == [kind]
+
+
 # --- whatever comes ---------------------------------------------------------------------
 
 FRAGMENTS = [
