@@ -282,7 +282,7 @@ class AI365VIP:
             return [
                 AvailableModel(str(m["id"]), str(m["name"])) for m in json.loads("".join(parts))
             ]
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             pass
         raise AI365VIPResponseError(
             f"{request.url} did not answer with a list of models, each with an id and a name. "

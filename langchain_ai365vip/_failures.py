@@ -115,7 +115,11 @@ _CHALLENGE = re.compile(
     r"cf-turnstile|challenges\.cloudflare\.com|cf-chl|challenge-platform|just a moment\.\.\.",
     re.IGNORECASE,
 )
-_HTML_PAGE = re.compile(r"\s*(<!--.*?-->\s*)*<(!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL)
+_HTML_PAGE = re.compile(r"<(?:!doctype\s+html|html)\b", re.IGNORECASE)
+_PAGE_BEGINNINGS = ("<!doctype html", "<html", "<!--")
+_SPACE = re.compile(r"\s+")
+# A page says within so many characters that it is one.
+_PAGE_SAYS_SO = 1_024
 _JSON_MESSAGE_KEYS = frozenset({"message", "detail", "msg"})
 _JSON_ERROR_KEYS = _JSON_MESSAGE_KEYS | frozenset(
     {"code", "status", "statusCode", "title", "type", "path", "timestamp", "success", "data"}
@@ -223,7 +227,27 @@ def looks_like_page(content_type: str | None, text: str) -> bool:
 
     The reference server sends no Content-Type with a reply, and a model may well write HTML.
     """
-    return _is_html(content_type) and _HTML_PAGE.match(text) is not None
+    if not _is_html(content_type):
+        return False
+    at = _behind_comments(text)
+    return at is not None and _HTML_PAGE.match(text, at) is not None
+
+
+def _behind_comments(text: str) -> int | None:
+    """Return where white space and HTML comments at the start end; `None`: in no place yet.
+
+    By hand: a regular expression for a list of comments takes exponential time.
+    """
+    at = 0
+    while True:
+        if space := _SPACE.match(text, at):
+            at = space.end()
+        if not text.startswith("<!--", at):
+            return at
+        end = text.find("-->", at + 4)
+        if end < 0:
+            return None
+        at = end + 3
 
 
 def is_json_error(content_type: str | None, text: str) -> bool:
@@ -232,7 +256,7 @@ def is_json_error(content_type: str | None, text: str) -> bool:
         return False
     try:
         data = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # not JSON; or nested deeper than anything means
         return False
     if not isinstance(data, dict):
         return False
@@ -241,19 +265,31 @@ def is_json_error(content_type: str | None, text: str) -> bool:
     return bool(data.keys() & _JSON_MESSAGE_KEYS) and data.keys() <= _JSON_ERROR_KEYS
 
 
-def may_be_no_reply(content_type: str | None, text: str) -> bool:
-    """Say whether what begins like this may turn out to be a page or a JSON error.
+def begins_like_no_reply(content_type: str | None, text: str) -> bool | None:
+    """Say whether what begins like this is a page, or may be a JSON error.
 
-    Almost no beginning may, so that almost no text is held back.
+    Returns:
+        `None` when more has to come to tell. That is so for almost no beginning of a reply,
+        so that almost no text is held back.
     """
-    start = text.lstrip()
     if _is_html(content_type):
-        return start[:1] in ("<", "") and (len(text) < 1_024 or looks_like_page(content_type, text))
-    if _is_json(content_type):
-        return start[:1] in ("{", "") and (
-            len(start) < 40 or _JSON_ERROR_START.match(start) is not None
-        )
-    return False
+        return _begins_like_page(text)
+    if not _is_json(content_type):
+        return False
+    start = text.lstrip()
+    if _JSON_ERROR_START.match(start):
+        return True
+    return None if start[:1] in ("{", "") and len(start) < 40 else False
+
+
+def _begins_like_page(text: str) -> bool | None:
+    at = _behind_comments(text)
+    if at is not None and _HTML_PAGE.match(text, at):
+        return True
+    if len(text) >= _PAGE_SAYS_SO:
+        return False
+    rest = "<!--" if at is None else _SPACE.sub(" ", text[at:].lower())
+    return None if any(page.startswith(rest) for page in _PAGE_BEGINNINGS) else False
 
 
 def _is_html(content_type: str | None) -> bool:
@@ -438,10 +474,15 @@ def _telling(reason: str) -> str:
 def _message_in(body: str) -> str:
     """Return the message inside a JSON error body, or a short plain body; else nothing."""
     try:
-        data: Any = json.loads(body)
+        return _message_of(json.loads(body))
     except ValueError:
         text = body.strip()
         return "" if len(text) > MAX_REASON or "<" in text else _telling(_printable(text))
+    except RecursionError:  # nested deeper than anything means
+        return ""
+
+
+def _message_of(data: Any) -> str:
     for key in ("error", "message", "detail", "msg", "title"):
         if isinstance(data, dict) and data.get(key):
             data = data[key]
@@ -458,17 +499,20 @@ def _retry_after(headers: Mapping[str, str], said: str) -> float | None:
     if re.fullmatch(r"\d+(\.\d+)?", value):
         seconds = float(value)
     elif value:
-        try:
-            at = parsedate_to_datetime(value)
-        except (ValueError, TypeError):
-            at = None
-        if at is not None:
-            at = at if at.tzinfo else at.replace(tzinfo=timezone.utc)
-            seconds = max(0.0, (at - datetime.now(timezone.utc)).total_seconds())
+        seconds = _seconds_until(value)
     if seconds is None and (match := re.search(r"try again in (\d+(?:\.\d+)?)(ms|s)\b", said)):
         # The reference server loses the header; OpenAI's message repeats it in words.
         seconds = float(match[1]) / (1000 if match[2] == "ms" else 1)
     return None if seconds is None else min(seconds, _MAX_RETRY_AFTER)
+
+
+def _seconds_until(date: str) -> float | None:
+    try:
+        at = parsedate_to_datetime(date)
+        at = at if at.tzinfo else at.replace(tzinfo=timezone.utc)
+        return max(0.0, (at - datetime.now(timezone.utc)).total_seconds())
+    except (ValueError, TypeError, OverflowError):  # OverflowError: a zone of many digits
+        return None
 
 
 def _media_type(content_type: str | None) -> str:

@@ -17,9 +17,9 @@ from langchain_ai365vip._failures import (
     Answer,
     Redactor,
     answer_error,
+    begins_like_no_reply,
     is_json_error,
     looks_like_page,
-    may_be_no_reply,
     plain_headers,
     transport_error,
 )
@@ -238,10 +238,12 @@ class Reply:
     async def _read_while_unclear(self, content_type: str, text: str) -> str:
         """Read on while an answer of a telling type may be a page or an error; return it."""
         while (
-            may_be_no_reply(content_type, text)
+            (is_error := begins_like_no_reply(content_type, text)) is None
             and len(text) < _MAX_ERROR_PAGE
             and (more := await self.read())
         ):
+            text += more
+        while is_error and len(text) < _MAX_ERROR_PAGE and (more := await self.read()):
             text += more
         return text
 

@@ -150,8 +150,10 @@ class Endpoint:
             raise
         return response
 
-    async def _models(self, request: web.Request) -> web.Response:
+    async def _models(self, request: web.Request) -> web.StreamResponse:
         await self._note(request)
+        if (answer := self.response(request)) is not None:
+            return answer
         return web.Response(text=json.dumps(self.models), headers=self.reply_headers)
 
     async def _note(self, request: web.Request) -> Any:

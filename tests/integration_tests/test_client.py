@@ -260,6 +260,41 @@ async def test_text_is_not_held_back_until_a_newline(paced: Endpoint) -> None:
     assert seen == paced.pieces
 
 
+@pytest.mark.parametrize(
+    ("content_type", "beginning"),
+    [
+        ("text/html", "<b"),
+        ("text/html", "<!x"),
+        ("text/html", "<!-- a --> <p"),
+        ("text/html", "<htmx"),
+        ("text/html; charset=utf-8", " <!doctype x"),
+        ("application/json", "[1"),
+        ("application/json", '{"a": 1, "of_other_names_than_an_errors": 2'),
+    ],
+)
+async def test_a_reply_of_a_telling_type_is_not_held_back_once_it_can_be_no_error(
+    paced: Endpoint, content_type: str, beginning: str
+) -> None:
+    paced.reply_headers = {"Content-Type": content_type}
+    paced.pieces = [beginning, "the rest"]
+    paced.release()
+    chunks = ask(paced)
+    assert await chunks.__anext__() == beginning
+    paced.release()
+    assert [chunk async for chunk in chunks] == ["the rest"]
+
+
+PAGE = " <!-- a --> <!DOCTYPE  html>\n<html lang=en>"
+
+
+@pytest.mark.parametrize("at", range(len(PAGE)))
+async def test_a_page_is_known_wherever_the_network_cuts_it(endpoint: Endpoint, at: int) -> None:
+    endpoint.reply_headers = {"Content-Type": "text/html"}
+    endpoint.pieces = [PAGE[: at + 1], PAGE[at + 1 :]] if at + 1 < len(PAGE) else [PAGE]
+    with pytest.raises(AI365VIPResponseError, match="HTML page"):
+        await answer(endpoint)
+
+
 @pytest.mark.parametrize("separator", ["", "\n"], ids=["one-line", "lines"])
 async def test_a_reply_of_a_megabyte_has_no_line_limit(endpoint: Endpoint, separator: str) -> None:
     text = separator.join(["x" * 1023] * 1024)
@@ -446,6 +481,14 @@ async def test_an_answer_that_is_no_list_of_models_is_an_error(
     with pytest.raises(AI365VIPResponseError, match="did not answer with a list of models") as e:
         await AI365VIP(base_url=endpoint.base_url).list_models()
     assert e.value.body == json.dumps(models)
+
+
+async def test_a_list_of_models_that_is_nested_too_deeply_is_the_same_error(
+    endpoint: Endpoint,
+) -> None:
+    endpoint.response = lambda _: web.Response(text="[" * 100_000)
+    with pytest.raises(AI365VIPResponseError, match="did not answer with a list of models"):
+        await AI365VIP(base_url=endpoint.base_url).list_models()
 
 
 # -- the loop ----------------------------------------------------------------------------------

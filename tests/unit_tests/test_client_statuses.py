@@ -125,6 +125,7 @@ async def test_a_message_in_a_json_body_says_the_same(
         ({"Retry-After": "7"}, "", 7),
         ({"Retry-After": "0"}, "", 0),
         ({"Retry-After": "soon"}, "", None),
+        ({"Retry-After": "Mon, 01 Jan 2024 00:00:00 +99999999999999"}, "", None),
         ({}, "Rate limit reached. Please try again in 6.5s.", 6.5),
         ({}, "Rate limit reached. Please try again in 250ms.", 0.25),
         ({"Retry-After": "3"}, "Rate limit reached. Please try again in 6s.", 3),
@@ -179,6 +180,53 @@ async def test_what_is_no_reply_is_an_error(
     server: aioresponses, answer: dict[str, Any], kind: type[errors.AI365VIPError]
 ) -> None:
     assert type(await failure(server, **answer)) is kind
+
+
+DEEP = "[" * 7_900
+COMMENTS = "<!-- -->" * 100
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        pytest.param({"status": 500, "body": DEEP}, errors.AI365VIPAPIError, id="error"),
+        pytest.param(
+            {"status": 500, "body": '{"message":' + DEEP}, errors.AI365VIPAPIError, id="object"
+        ),
+        pytest.param(
+            {"status": 502, "content_type": "text/html", "body": f"{COMMENTS}<html>x"},
+            errors.AI365VIPAPIError,
+            id="page behind comments",
+        ),
+        pytest.param(
+            {"status": 200, "content_type": "text/html", "body": f" {COMMENTS}\n<HTML lang=en>"},
+            errors.AI365VIPResponseError,
+            id="page behind comments, 200",
+        ),
+    ],
+)
+async def test_no_answer_is_too_much_for_its_reader(
+    server: aioresponses, answer: dict[str, Any], kind: type[errors.AI365VIPError]
+) -> None:
+    assert type(await failure(server, **answer)) is kind
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        # A regular expression for these comments took time that doubles with each one.
+        pytest.param("text/html", f"{COMMENTS}no page", id="comments"),
+        pytest.param("text/html", f"{COMMENTS}<!-- no end", id="open comment"),
+        pytest.param("application/json", '{"error":' + "[" * 20_000, id="deep JSON"),
+        pytest.param("application/json", "[" * 20_000, id="deep list"),
+    ],
+)
+async def test_what_only_begins_like_an_error_is_a_reply(
+    server: aioresponses, content_type: str, body: str
+) -> None:
+    server.post(f"{BASE}/api/chat", response_class=Response, content_type=content_type, body=body)
+    reply = await AI365VIP(base_url=BASE).open(chat_payload(model="gpt-4o", messages=[]))
+    assert await reply.read() == body
 
 
 async def test_a_good_status_is_a_reply(server: aioresponses) -> None:
