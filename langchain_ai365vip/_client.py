@@ -621,6 +621,7 @@ def check_headers(headers: Mapping[str, str]) -> None:
 _SCHEMES: Final = frozenset({"http", "https"})
 
 
+@functools.lru_cache(maxsize=64)
 def check_base_url(value: str) -> str:
     """Return the root of a server without trailing slashes; blank means the public site.
 

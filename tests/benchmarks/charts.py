@@ -87,7 +87,7 @@ def _cpu_chart(report: dict[str, Any], pyplot: Any) -> Any:
 def _first_text_chart(report: dict[str, Any], pyplot: Any) -> Any:
     figure, panels = pyplot.subplots(1, 2, figsize=(8, 3.2), layout="constrained", sharey=True)
     adapters = ("lines", "openai", "ollama", "mistral", "ours", "bare")
-    titles = (("one", "one stream"), ("two-hundred", "200 streams started together"))
+    titles = (("first", "one stream"), ("two-hundred", "200 streams started together"))
     for axes, (scenario, title) in zip(panels, titles, strict=True):
         rows = [
             (adapter, value)

@@ -147,6 +147,7 @@ def _latency_goals() -> Iterator[Goal]:
     for scenario, name, limit, peers in (
         ("two-hundred", "200 starts", 2.0, 1 / 3),
         ("one", "one stream", 1.5, 1.0),
+        ("first", "one stream after the other", 1.5, 1.0),
     ):
         ours = (Cell(scenario, "ours", first),)
         text = f"first text p50, {name}, against"

@@ -11,6 +11,7 @@ from typing import Any
 from tests.benchmarks.adapters import ENTRIES, NOTES
 from tests.benchmarks.goals import Curve, Verdict, curves, judge_all
 from tests.benchmarks.machine import versions
+from tests.benchmarks.profile import OWNERS
 from tests.benchmarks.scenarios import OTHERS, STREAMS, Metrics, Runner
 
 # Which figures a table shows, with their heading and the decimals worth printing.
@@ -30,6 +31,7 @@ COLUMNS = {
     "open_kb_per_stream": ("open KiB/stream", 1),
     "open_blocks_per_stream": ("objects/stream", 0),
     "left_blocks_per_stream": ("left after", 2),
+    **{f"in_{owner}": (f"{owner} µs", 1) for owner in (*OWNERS, "other")},
     "failed": ("failed", 0),
 }
 _TITLES = {

@@ -40,6 +40,7 @@ class Scenario:
         slow: Adapters that take minutes here and run fewer rounds.
         quick: The load of a quick run; `None` leaves the scenario out of it.
         quick_adapters: Who takes part in a quick run; empty for all.
+        repeat: How many times the usual number of rounds, where single samples say little.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Scenario:
     slow: tuple[str, ...] = ()
     quick: Load | None = None
     quick_adapters: tuple[str, ...] = ()
+    repeat: int = 1
 
     def shortened(self) -> Scenario:
         """Return the quick run's version."""
@@ -66,7 +68,21 @@ ALL = (*TRIO, "lines", *PEERS)
 STREAMS = (
     Scenario("burst", "1 stream of 5,000 tokens, burst", ALL, Load(1, 5000), quick=Load(1, 5000)),
     Scenario(
-        "one", "1 stream, a token every 10 ms", ALL, Load(1, 200, 0.01), quick=Load(1, 60, 0.01)
+        "first",
+        "first text of one stream at a time",
+        ALL,
+        Load(1, 2, 0.01),
+        "calls",
+        {"calls": 50},
+        quick=Load(1, 2, 0.01),
+    ),
+    Scenario(
+        "one",
+        "1 stream, a token every 10 ms",
+        ALL,
+        Load(1, 200, 0.01),
+        quick=Load(1, 60, 0.01),
+        repeat=2,
     ),
     Scenario(
         "fifty",
@@ -166,6 +182,29 @@ OTHERS = (
         quick_adapters=("bare", "ours"),
     ),
     Scenario(
+        "profile-one",
+        "where the CPU of 1 stream goes",
+        ("ours",),
+        Load(1, 200, 0.01),
+        "profile",
+        quick=Load(1, 200, 0.01),
+    ),
+    Scenario(
+        "profile-two-hundred",
+        "where the CPU of 200 streams goes",
+        ("ours",),
+        Load(200, 200, 0.01),
+        "profile",
+        quick=Load(200, 50, 0.01),
+    ),
+    Scenario(
+        "profile-thousand",
+        "where the CPU of 1,000 streams goes",
+        ("ours",),
+        Load(1000, 100, 0.05),
+        "profile",
+    ),
+    Scenario(
         "tools",
         "50 streams with tools bound and stop set",
         ("ours", "tools"),
@@ -231,7 +270,7 @@ class Runner:
         with self._stack:
             self._server = self._start_server()
             for scenario in self._chosen(STREAMS + OTHERS):
-                self._interleave(scenario, self.settings.rounds)
+                self._interleave(scenario, self.settings.rounds * scenario.repeat)
             if not self.settings.quick:
                 for scenario in self._chosen(growth()):
                     self._interleave(scenario, self.settings.growth_rounds)
