@@ -79,12 +79,20 @@ def _attacks() -> str:
     return attack_table().strip() + "\n"
 
 
+def _benchmarks() -> str:
+    """Return the figures of the last full run of `python -m tests.benchmarks`."""
+    from tests.benchmarks import report
+
+    return report.summary(report.read(report.LATEST))
+
+
 PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "help": _help,
     "commands": _commands,
     "errors": _error_tree,
     "modules": _modules,
     "attacks": _attacks,
+    "benchmarks": _benchmarks,
 }
 
 

@@ -12,7 +12,6 @@ from tests.benchmarks.machine import REALTIME
 from tests.benchmarks.scenarios import Runner, Settings
 
 _HERE = Path(__file__).resolve().parent
-RESULTS = _HERE / "results"
 CHARTS = _HERE / "charts"
 
 
@@ -61,7 +60,7 @@ def _arguments() -> argparse.Namespace:
 def main() -> None:
     """Measure, print, write and draw."""
     arguments = _arguments()
-    default = RESULTS / ("quick.json" if arguments.quick else "latest.json")
+    default = report.RESULTS / "quick.json" if arguments.quick else report.LATEST
     path: Path = arguments.json or default
     if arguments.draw:
         figures = report.read(path)

@@ -14,6 +14,9 @@ from tests.benchmarks.machine import versions
 from tests.benchmarks.profile import OWNERS
 from tests.benchmarks.scenarios import OTHERS, STREAMS, Metrics, Runner
 
+RESULTS = Path(__file__).resolve().parent / "results"
+LATEST = RESULTS / "latest.json"
+
 # Which figures a table shows, with their heading and the decimals worth printing.
 COLUMNS = {
     "cpu_us_per_token": ("CPU/token µs", 1),
@@ -196,3 +199,68 @@ def lines(report: dict[str, Any]) -> Iterator[str]:
         yield f"- NOT MEASURED: {failure}"
     for note in report["notes"]:
         yield f"- {note}"
+
+
+def _cell(report: dict[str, Any], scenario: str, adapter: str, metric: str) -> str:
+    rounds = report["samples"].get(scenario, {}).get(adapter, [])
+    values = [float(sample[metric]) for sample in rounds if metric in sample]
+    return f"{median(values):,.3g}" if values else ""
+
+
+_SUMMARY = (
+    ("1 stream, CPU µs/token", "one", "cpu_us_per_token"),
+    ("50 streams", "fifty", "cpu_us_per_token"),
+    ("200 streams", "two-hundred", "cpu_us_per_token"),
+    ("1,000 streams", "thousand", "cpu_us_per_token"),
+    ("first text, 1 stream, ms", "one", "first_p50_ms"),
+    ("first text, 200 starts, ms", "two-hundred", "first_p50_ms"),
+)
+_SUMMARY_ROWS = ("bare", "core", "ours", "lines", "mistral", "ollama", "openai")
+
+
+def summary(report: dict[str, Any]) -> str:
+    """Return what the README shows: the main figures, what came of each goal, growth."""
+    body = [
+        [
+            ENTRIES[adapter].label,
+            *(
+                _cell(report, scenario, adapter, metric)
+                if adapter != "core" or metric in _OF_CORE
+                else ""
+                for _, scenario, metric in _SUMMARY
+            ),
+        ]
+        for adapter in _SUMMARY_ROWS
+    ]
+    found = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
+    parts = [
+        *_grid([["medians", *(head for head, _, _ in _SUMMARY)], *body]),
+        "",
+        f"Measured with {found}.",
+        "",
+        "<details><summary>All goals, where the time goes, and how cost grows</summary>",
+        *_goals([Verdict(**fields) for fields in report["goals"]]),
+        *_profiles(report),
+        *_growth([Curve(**fields) for fields in report["growth"]]),
+        "",
+        "</details>",
+        "",
+    ]
+    return "\n".join(parts)
+
+
+def _profiles(report: dict[str, Any]) -> Iterator[str]:
+    """Yield in whose code the CPU of a token goes."""
+    owners = (*OWNERS, "other")
+    yield ""
+    yield "### Where the CPU of a token goes, µs (sampled; `gc` is the garbage collector)"
+    yield ""
+    rows = [
+        [
+            _TITLES[name],
+            *(_cell(report, name, "ours", f"in_{owner}") for owner in owners),
+        ]
+        for name in report["samples"]
+        if name.startswith("profile-")
+    ]
+    yield from _grid([["", *owners], *rows])
