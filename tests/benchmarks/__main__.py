@@ -53,6 +53,11 @@ def _arguments() -> argparse.Namespace:
         action="store_true",
         help="go before every other process of a busy machine (Linux, root)",
     )
+    add(
+        "--update",
+        action="store_true",
+        help="put what is measured into the figures of --json, and keep the others",
+    )
     add("--draw", action="store_true", help="measure nothing: draw and print the figures of --json")
     return parser.parse_args()
 
@@ -76,10 +81,16 @@ def main() -> None:
             adapters=arguments.adapters,
         )
         figures = report.collect(Runner(settings))
+        if arguments.update:
+            figures = report.updated(report.read(path), figures)
         report.write(figures, path)
     print("\n".join(report.lines(figures)))
     # A part of the figures would give a part of a chart.
-    if arguments.draw or not (arguments.quick or arguments.only or arguments.adapters):
+    if (
+        arguments.draw
+        or arguments.update
+        or not (arguments.quick or arguments.only or arguments.adapters)
+    ):
         for written in charts.draw(figures, arguments.charts):
             print(written.name)
 

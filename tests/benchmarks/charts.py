@@ -7,6 +7,7 @@ from statistics import median
 from typing import Any
 
 from tests.benchmarks.adapters import ENTRIES
+from tests.benchmarks.report import significant
 
 _STREAMS = {"one": 1, "fifty": 50, "two-hundred": 200, "thousand": 1000}
 _FLOOR = "floor: bare session + core's astream"
@@ -99,13 +100,16 @@ def _first_text_chart(report: dict[str, Any], pyplot: Any) -> Any:
             [value for _, value in rows],
             color=[_COLOURS[adapter] for adapter, _ in rows],
         )
-        axes.bar_label(bars, [f"{value:,.3g} ms" for _, value in rows], padding=3, fontsize=8)
+        axes.bar_label(
+            bars, [f"{significant(value)} ms" for _, value in rows], padding=3, fontsize=8
+        )
         axes.set_xscale("log")
-        axes.set_xlim(0.3, 40_000)
+        axes.set_xlim(0.2, 40_000)
+        axes.set_xticks([1, 10, 100, 1000, 10_000], ["1", "10", "100", "1 s", "10 s"])
         axes.minorticks_off()
         axes.set_title(title, fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.suptitle("Time to first text, median (lower is better, logarithmic)", fontsize=11)
+    figure.suptitle("Time to first text in ms, median (lower is better, logarithmic)", fontsize=11)
     return figure
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tests.benchmarks.adapters import ENTRIES, NOTES
+from tests.benchmarks.adapters import ENTRIES, NOTES, PEERS, UNLIMITED
 from tests.benchmarks.goals import Curve, Verdict, curves, judge_all
 from tests.benchmarks.machine import versions
 from tests.benchmarks.profile import OWNERS
@@ -72,6 +72,20 @@ def collect(runner: Runner) -> dict[str, Any]:
             f"{ENTRIES[adapter].label}, {scenario}: {why}"
             for (scenario, adapter), why in runner.failures.items()
         ],
+        "growth": [curve.as_dict() for curve in curves(samples)],
+        "samples": samples,
+    }
+
+
+def updated(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """Return a report with the scenarios of a newer one in place of its own."""
+    samples = {**old["samples"], **new["samples"]}
+    return {
+        **new,
+        "quick": old["quick"],
+        "rounds": old["rounds"],
+        "goals": [verdict.as_dict() for verdict in judge_all(samples)],
+        "failures": [*old["failures"], *new["failures"]],
         "growth": [curve.as_dict() for curve in curves(samples)],
         "samples": samples,
     }
@@ -204,7 +218,12 @@ def lines(report: dict[str, Any]) -> Iterator[str]:
 def _cell(report: dict[str, Any], scenario: str, adapter: str, metric: str) -> str:
     rounds = report["samples"].get(scenario, {}).get(adapter, [])
     values = [float(sample[metric]) for sample in rounds if metric in sample]
-    return f"{median(values):,.3g}" if values else ""
+    return significant(median(values)) if values else ""
+
+
+def significant(value: float) -> str:
+    """Write a figure with three significant digits, and large ones in full."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 _SUMMARY = (
@@ -215,7 +234,7 @@ _SUMMARY = (
     ("first text, 1 stream, ms", "one", "first_p50_ms"),
     ("first text, 200 starts, ms", "two-hundred", "first_p50_ms"),
 )
-_SUMMARY_ROWS = ("bare", "core", "ours", "lines", "mistral", "ollama", "openai")
+_SUMMARY_ROWS = ("bare", "core", "ours", "lines", *PEERS, *UNLIMITED)
 
 
 def summary(report: dict[str, Any]) -> str:
