@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import FrameType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 # Python's own `skip_file_prefixes` came with 3.12, and ends where a task begins.
 _BETWEEN: Final = frozenset(
@@ -37,13 +41,36 @@ _caller: ContextVar[_Place | None] = ContextVar("langchain_ai365vip_caller", def
 
 
 @contextmanager
-def noted_caller() -> Iterator[None]:
-    """Keep the caller's place for warnings out of the tasks and threads that core starts."""
+def _noted() -> Iterator[None]:
     token = _caller.set(_place(_RUNNERS) or _caller.get())
     try:
         yield
     finally:
         _caller.reset(token)
+
+
+def noting_caller(method: Callable[P, T]) -> Callable[P, T]:
+    """Return a method that keeps its caller's place for warnings out of tasks and threads."""
+
+    @functools.wraps(method)
+    def noting(*args: P.args, **kwargs: P.kwargs) -> T:
+        with _noted():
+            return method(*args, **kwargs)
+
+    return noting
+
+
+def anoting_caller(
+    method: Callable[P, Coroutine[Any, Any, T]],
+) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Return the same for an async method."""
+
+    @functools.wraps(method)
+    async def noting(*args: P.args, **kwargs: P.kwargs) -> T:
+        with _noted():
+            return await method(*args, **kwargs)
+
+    return noting
 
 
 def warn(message: str) -> None:

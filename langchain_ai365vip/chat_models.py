@@ -25,7 +25,7 @@ from langchain_core.language_models.chat_models import BaseChatModel, generate_f
 from langchain_core.load import dumpd
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
-from langchain_core.runnables import Runnable, RunnableConfig, RunnableMap, RunnablePassthrough
+from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
 from langchain_core.tools import BaseTool
 from langchain_core.utils import from_env, secret_from_env
 from langchain_core.utils.function_calling import convert_to_json_schema
@@ -41,7 +41,7 @@ from pydantic import (
 from typing_extensions import Self
 
 from langchain_ai365vip import _sync
-from langchain_ai365vip._caller import noted_caller, warn
+from langchain_ai365vip._caller import anoting_caller, noting_caller, warn
 from langchain_ai365vip._chunks import PROVIDER, ChunkWriter, text_chunk, with_errors
 from langchain_ai365vip._client import (
     AI365VIP,
@@ -553,64 +553,9 @@ class ChatAI365VIP(BaseChatModel):
 
     # -- where core goes to other tasks and threads ------------------------------------
 
-    async def ainvoke(
-        self,
-        input: LanguageModelInput,
-        config: RunnableConfig | None = None,
-        *,
-        stop: list[str] | None = None,
-        **kwargs: Any,
-    ) -> AIMessage:
-        """Answer, as `BaseChatModel.ainvoke` does.
-
-        Args:
-            input: The messages.
-            config: Callbacks, tags and the like.
-            stop: Texts before which this reply is cut.
-            **kwargs: Further settings of this call.
-        """
-        with noted_caller():
-            return await super().ainvoke(input, config, stop=stop, **kwargs)
-
-    def batch(
-        self,
-        inputs: list[LanguageModelInput],
-        config: RunnableConfig | list[RunnableConfig] | None = None,
-        *,
-        return_exceptions: bool = False,
-        **kwargs: Any,
-    ) -> list[AIMessage]:
-        """Answer several at a time, as `Runnable.batch` does.
-
-        Args:
-            inputs: The messages of each.
-            config: Callbacks, tags and the like; also `max_concurrency`.
-            return_exceptions: Return what failed in place of raising it.
-            **kwargs: Further settings of these calls.
-        """
-        with noted_caller():
-            return super().batch(inputs, config, return_exceptions=return_exceptions, **kwargs)
-
-    async def abatch(
-        self,
-        inputs: list[LanguageModelInput],
-        config: RunnableConfig | list[RunnableConfig] | None = None,
-        *,
-        return_exceptions: bool = False,
-        **kwargs: Any,
-    ) -> list[AIMessage]:
-        """Answer several at a time, as `Runnable.abatch` does.
-
-        Args:
-            inputs: The messages of each.
-            config: Callbacks, tags and the like; also `max_concurrency`.
-            return_exceptions: Return what failed in place of raising it.
-            **kwargs: Further settings of these calls.
-        """
-        with noted_caller():
-            return await super().abatch(
-                inputs, config, return_exceptions=return_exceptions, **kwargs
-            )
+    ainvoke = anoting_caller(BaseChatModel.ainvoke)  # type: ignore[pydantic-field]  # a method
+    batch = noting_caller(BaseChatModel.batch)  # type: ignore[pydantic-field]  # a method
+    abatch = anoting_caller(BaseChatModel.abatch)  # type: ignore[pydantic-field]  # a method
 
     # -- the one stream, and what folds it ---------------------------------------------
 
