@@ -207,10 +207,7 @@ class AI365VIP:
             ValueError: An argument out of range, or a message that the wire cannot carry.
         """
         if response_format is not None:
-            warn(
-                "response_format does not exist on the AI365VIP wire and is ignored; describe "
-                "the format in the prompt, or use ChatAI365VIP.with_structured_output."
-            )
+            warn(_NO_RESPONSE_FORMAT)
         client = cls(
             base_url=base_url or cls.url,
             api_key=api_key,
@@ -223,20 +220,15 @@ class AI365VIP:
         del proxy, api_key, headers
         model = cls.get_model(model)
         cutter = ReplyCutter(stop or (), max_tokens, best_counter(model))
-        prompt, turns, escaped = _protocol.check_special_tokens(
-            *_protocol.split_conversation(messages, system_prompt), special_tokens
+        payload = _payload(
+            messages,
+            system_prompt,
+            special_tokens,
+            model=model,
+            temperature=temperature,
+            token_limit=token_limit,
         )
-        if escaped:
-            warn(_protocol.ESCAPED)
-        reply = await client.open(
-            _protocol.chat_payload(
-                model=model,
-                messages=turns,
-                prompt=prompt,
-                temperature=temperature,
-                token_limit=token_limit,
-            )
-        )
+        reply = await client.open(payload)
         held: list[str] = []
         try:
             while text := await cutter.read(reply):
@@ -456,6 +448,25 @@ class AI365VIP:
         # billing, so not more than once.
         once = type(error) is AI365VIPAPIError and error.status_code == 500
         return state.attempt_number > (min(1, self.max_retries) if once else self.max_retries)
+
+
+_NO_RESPONSE_FORMAT: Final = (
+    "response_format does not exist on the AI365VIP wire and is ignored; describe the format in "
+    "the prompt, or use ChatAI365VIP.with_structured_output."
+)
+
+
+def _payload(
+    messages: Iterable[Mapping[str, Any]],
+    system_prompt: str,
+    special_tokens: _protocol.SpecialTokens,
+    **settings: Any,
+) -> dict[str, Any]:
+    conversation = _protocol.split_conversation(messages, system_prompt)
+    prompt, turns, escaped = _protocol.check_special_tokens(*conversation, special_tokens)
+    if escaped:
+        warn(_protocol.ESCAPED)
+    return _protocol.chat_payload(messages=turns, prompt=prompt, **settings)
 
 
 class _Address(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import json_repair
 
-from ._repairs import shows
+from langchain_ai365vip._repairs import shows
 
 REPAIR_LIMIT = 100_000
 """The longest text, in characters, that is repaired.

@@ -18,12 +18,12 @@ from pydantic import BaseModel, ValidationError
 from pydantic.v1 import BaseModel as BaseModelV1
 from pydantic.v1 import ValidationError as ValidationErrorV1
 
-from ._json_schema import coerce, has_foreign_keys, schema_errors
-from ._json_text import read_json
-from ._scan import ObjectFinder, Source, split
-from ._scan import Value as ScannedValue
-from ._tool_calls import ARGUMENT_KEYS
-from ._tool_prompt import as_sentence
+from langchain_ai365vip._json_schema import coerce, has_foreign_keys, schema_errors
+from langchain_ai365vip._json_text import read_json
+from langchain_ai365vip._scan import ObjectFinder, Source, split
+from langchain_ai365vip._scan import Value as ScannedValue
+from langchain_ai365vip._tool_calls import ARGUMENT_KEYS
+from langchain_ai365vip._tool_prompt import as_sentence
 
 _MAX_PROBLEMS = 5
 

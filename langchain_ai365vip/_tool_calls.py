@@ -7,8 +7,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ._json_schema import coerce, fields, has_foreign_keys, required, schema_errors
-from ._json_text import Json, read_json
+from langchain_ai365vip._json_schema import (
+    coerce,
+    fields,
+    has_foreign_keys,
+    required,
+    schema_errors,
+)
+from langchain_ai365vip._json_text import Json, read_json
 
 NAME_KEYS = ("name", "tool_name", "function_name", "tool", "function", "action")
 """Keys whose text is the tool's name, in the order in which they are believed."""

@@ -31,10 +31,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from ._echoes import Echoes
-from ._json_text import is_json, read_json
-from ._scan import SPACE, Candidate, JsonReader, Pull, Source, Tags, Value, prefixes, split
-from ._tool_calls import (
+from langchain_ai365vip._echoes import Echoes
+from langchain_ai365vip._json_text import is_json, read_json
+from langchain_ai365vip._scan import (
+    SPACE,
+    Candidate,
+    JsonReader,
+    Pull,
+    Source,
+    Tags,
+    Value,
+    prefixes,
+    split,
+)
+from langchain_ai365vip._tool_calls import (
     ARGUMENT_KEYS,
     CUT_OFF,
     META_KEYS,
@@ -50,9 +60,7 @@ from ._tool_calls import (
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
-    """Text for the reader, to be passed on at once."""
-
+class _Stretch:
     text: str
 
     @property
@@ -62,15 +70,13 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
-class Reasoning:
+class Text(_Stretch):
+    """Text for the reader, to be passed on at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reasoning(_Stretch):
     """Text between `<think>` and `</think>`."""
-
-    text: str
-
-    @property
-    def raw(self) -> str:
-        """The characters of the reply that this event stands for."""
-        return self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,16 +117,10 @@ class InvalidCall:
 
 
 @dataclass(frozen=True, slots=True)
-class Discard:
+class Discard(_Stretch):
     """Characters that are neither text nor a call, and why: one of the constants below."""
 
-    text: str
     why: str
-
-    @property
-    def raw(self) -> str:
-        """The characters of the reply that this event stands for."""
-        return self.text
 
 
 Event: TypeAlias = Text | Reasoning | Call | InvalidCall | Discard

@@ -26,6 +26,7 @@ from langchain_ai365vip._tool_prompt import (
     schema_reminder,
     tool_reminder,
 )
+from langchain_ai365vip._turn import Rules
 
 OutputParser: TypeAlias = BaseOutputParser[Any] | BaseGenerationOutputParser[Any]
 
@@ -88,6 +89,17 @@ class Tooling:
             tool["function"]["name"]: tool["function"].get("parameters") or {}
             for tool in self.shown_tools
         }
+
+    def rules(self, **others: Any) -> Rules:
+        """What a reply may and must be; with the rules that were not bound."""
+        return Rules(
+            tools=self.argument_schemas(),
+            forced=self.choice.forced,
+            parallel=self.parallel,
+            schema=self.schema,
+            partial=self.partial,
+            **others,
+        )
 
     def instructions(self) -> str:
         """What the system prompt says about all this; empty without tools and schema."""

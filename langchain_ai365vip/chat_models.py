@@ -677,14 +677,9 @@ class ChatAI365VIP(BaseChatModel):
                 token_limit=settings["token_limit"],
                 extra=settings["extra_body"],
             ),
-            rules=Rules(
-                tools=tooling.argument_schemas(),
-                forced=tooling.choice.forced,
-                parallel=tooling.parallel,
-                reasoning=settings["reasoning"],
+            rules=tooling.rules(
                 echoed=said_by_others(turns) if tooling.tools else (),
-                schema=tooling.schema,
-                partial=tooling.partial,
+                reasoning=settings["reasoning"],
                 stop=stop_texts((self.stop if stop is None else stop) or ()),
                 max_tokens=settings["max_tokens"],
             ),
