@@ -9,7 +9,7 @@ import json
 import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Final, NamedTuple
 
 import aiohttp
@@ -26,9 +26,9 @@ from langchain_ai365vip._cutter import ReplyCutter
 from langchain_ai365vip._failures import (
     MAX_BODY,
     Answer,
-    Redactor,
     answer_error,
     redirect_error,
+    shown_body,
     transport_error,
 )
 from langchain_ai365vip._pool import ConnectionSettings, PooledSession, sessions_of
@@ -39,6 +39,7 @@ from langchain_ai365vip._proxy import (
     parsed_url,
     refuse_tls_in_tls,
 )
+from langchain_ai365vip._redaction import Redactor
 from langchain_ai365vip._reply import Reply
 from langchain_ai365vip._timeouts import HeadDeadline, Timeout
 from langchain_ai365vip._tokens import best_counter, server_counter, utf8_length
@@ -263,25 +264,27 @@ class AI365VIP:
             AI365VIPError: The request failed, or the answer is not a list of models.
         """
         request = self._request(_protocol.MODELS_PATH, {})
-        reply = await self._open_with_retries(request, None)
-        parts = []
-        try:
-            while text := await reply.read():
-                parts.append(text)
-        finally:
-            reply.close()
-        try:
-            return [
-                AvailableModel(str(m["id"]), str(m["name"])) for m in json.loads("".join(parts))
-            ]
-        except (ValueError, TypeError, KeyError, RecursionError):
-            pass
+        models, body = _models_in(await self._text(request))
+        if models is not None:
+            return models
+        redact = self._redactor(self._proxy_for(request.url))
+        # Such a body may repeat the key; a traceback with locals must not.
+        body = shown_body(body, redact)
         raise AI365VIPResponseError(
             f"{request.url} did not answer with a list of models, each with an id and a name. "
             "The endpoint may not offer this call.",
             status_code=200,
-            body="".join(parts)[:MAX_BODY],
+            body=body,
         )
+
+    async def _text(self, request: _Request) -> str:
+        reply = await self._open_with_retries(request, None)
+        try:
+            while await reply.read():
+                pass
+        finally:
+            reply.close()
+        return reply.partial_text
 
     async def aclose(self) -> None:
         """Close this event loop's idle connections with these settings.
@@ -339,15 +342,15 @@ class AI365VIP:
         return reply
 
     async def _open_once(self, request: _Request) -> Reply:
-        url = request.url
         # Redirects stay with one origin, so that the proxy stays the same, too.
-        proxy = self._proxy_for(url)
+        proxy = self._proxy_for(request.url)
         redact = self._redactor(proxy)
+        next_request = request
         for _ in range(MAX_REDIRECTS + 1):
-            reply, redirect = await self._post(url, request, proxy, redact)
-            if reply is not None:
-                return reply
-            url = redirect
+            answer = await self._post(next_request, proxy, redact)
+            if isinstance(answer, Reply):
+                return answer
+            next_request = answer
         raise AI365VIPResponseError(
             f"{request.url} redirects more than {MAX_REDIRECTS} times. Set base_url to the "
             "address that answers.",
@@ -355,15 +358,15 @@ class AI365VIP:
         )
 
     async def _post(
-        self, url: URL, request: _Request, proxy: Proxy | None, redact: Redactor
-    ) -> tuple[Reply | None, URL]:
-        """Send once; return the reply, or where a harmless redirect points."""
+        self, request: _Request, proxy: Proxy | None, redact: Redactor
+    ) -> Reply | _Request:
+        """Send once; return the reply, or the request to where a harmless redirect points."""
         loop = asyncio.get_running_loop()
         pooled = sessions_of(loop).get(self._settings(proxy))
         deadline = HeadDeadline(loop, self.timeout)
         # From before its head on: a sibling's aclose() must not cut it.
         with pooled:
-            response = await self._head(url, request, pooled, proxy, deadline, redact)
+            response = await self._head(request, pooled, proxy, deadline, redact)
             if response.status == 200:
                 reply = Reply(response, pooled, self.timeout, deadline.total_at, redact)
         if response.status == 200:
@@ -372,17 +375,16 @@ class AI365VIP:
             except BaseException:
                 reply.close()
                 raise
-            return reply, url
+            return reply
         if response.status in _REDIRECTS:
-            target = _redirect_target(response)
-            if isinstance(target, URL):
-                return None, target
-            raise redirect_error(_without_body(response), url, target, redact)
-        raise answer_error(await _answer(response, self.timeout), url, redact)
+            following, why_not = _redirected(request, response)
+            if following is not None:
+                return following
+            raise redirect_error(_without_body(response), request.url, why_not, redact)
+        raise answer_error(await _answer(response, self.timeout), request.url, redact)
 
     async def _head(
         self,
-        url: URL,
         request: _Request,
         pooled: PooledSession,
         proxy: Proxy | None,
@@ -394,7 +396,7 @@ class AI365VIP:
             try:
                 async with deadline.running():
                     return await pooled.session.post(
-                        url,
+                        request.url,
                         data=_in_pieces(request.body),
                         headers=request.headers,
                         proxy=None if proxy is None or proxy.is_socks else proxy.url,
@@ -409,7 +411,7 @@ class AI365VIP:
                     continue
                 error = transport_error(
                     exc,
-                    url,
+                    request.url,
                     step=deadline.step,
                     limit=deadline.limit,
                     partial_text=None,
@@ -435,8 +437,8 @@ class AI365VIP:
         return proxy
 
     def _redactor(self, proxy: Proxy | None) -> Redactor:
-        password = None if proxy is None else proxy.url.password
-        return Redactor(self.api_key, *self.headers.values(), password)
+        login = (None, None) if proxy is None else (proxy.url.user, proxy.url.password)
+        return Redactor(self.api_key, self.headers, login)
 
     def _settings(self, proxy: Proxy | None) -> ConnectionSettings:
         socks = proxy if proxy is not None and proxy.is_socks else None
@@ -479,6 +481,14 @@ class _Address(NamedTuple):
 def _address(base_url: str, path: str) -> _Address:
     base = URL(base_url.rstrip("/"))
     return _Address(base.joinpath(path.lstrip("/")), str(base.origin()), f"{base}/en")
+
+
+def _models_in(text: str) -> tuple[list[AvailableModel] | None, str]:
+    """Return the models in a body; `None` and the body where it is not a list of them."""
+    try:
+        return [AvailableModel(str(m["id"]), str(m["name"])) for m in json.loads(text)], ""
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None, text
 
 
 def _encoded(payload: Mapping[str, Any], key: str) -> tuple[bytes, str]:
@@ -548,17 +558,17 @@ def _trims(payload: Mapping[str, Any], limit: int, count: Callable[[str], int]) 
     return _protocol.trims_history(payload["prompt"], payload["messages"], limit, count)
 
 
-def _redirect_target(response: aiohttp.ClientResponse) -> URL | str:
-    """Return where a redirect points if the request may follow it; or why it may not."""
+def _redirected(request: _Request, response: aiohttp.ClientResponse) -> tuple[_Request | None, str]:
+    """Return the request that follows a redirect; or why there is none."""
     response.close()
     if response.status not in (307, 308):
-        return "which turns a POST into a GET"
+        return None, "which turns a POST into a GET"
     try:
         target = response.url.join(URL(response.headers["Location"]))
         same = target.origin() == response.url.origin() and target.user is None
     except (KeyError, ValueError):
-        return "which cannot be read"
-    return target if same else "which is another server"
+        return None, "which cannot be read"
+    return (replace(request, url=target), "") if same else (None, "which is another server")
 
 
 def _without_body(response: aiohttp.ClientResponse) -> Answer:
@@ -587,6 +597,8 @@ async def _read_beginning(response: aiohttp.ClientResponse, body: bytearray) -> 
     coding = coding_of(response.headers.get("Content-Encoding"))
     while len(body) < 4 * MAX_BODY and (data := await response.content.read(4 * MAX_BODY)):
         body += data if coding is None else coding.feed(data)
+    # A few compressed bytes may be very many.
+    del body[4 * MAX_BODY :]
 
 
 _contexts: dict[str, ssl.SSLContext] = {}

@@ -15,16 +15,17 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, NamedTuple
-from urllib.parse import quote
 
 import aiohttp
 from yarl import URL
 
 from langchain_ai365vip import errors
+from langchain_ai365vip._redaction import Redactor
 from langchain_ai365vip.errors import AI365VIPError
 
 MAX_BODY = 2_000  # characters of an error body worth keeping: enough for any JSON error
 MAX_REASON = 500
+_MAX_DETAIL = 300
 _MAX_RETRY_AFTER = 24 * 3600.0
 
 _Kind = type[AI365VIPError]
@@ -138,35 +139,10 @@ class Answer(NamedTuple):
     body: str
 
 
-class Redactor:
-    """Takes the secrets of a request out of texts, and does not show them itself.
-
-    As they are, and as they stand in a URL. Texts shorter than six characters are no
-    secrets: taking out every "1" of a header's value would leave messages unreadable.
-    """
-
-    _SHORTEST: Final = 6
-
-    def __init__(self, *secrets: str | None) -> None:
-        self._secrets = secrets
-
-    def __call__(self, text: str) -> str:
-        """Return the text without the secrets."""
-        secrets = [each for each in self._secrets if each and len(each) >= self._SHORTEST]
-        # The longest first: one may be a part of another.
-        for secret in sorted({*secrets, *map(_quoted, secrets)}, key=len, reverse=True):
-            text = text.replace(secret, "[redacted]")
-        return text
-
-
-def _quoted(text: str) -> str:
-    return quote(text, safe="", errors="replace")
-
-
 def plain_headers(headers: Mapping[str, str], redact: Redactor) -> dict[str, str]:
     """Return headers as plain data: lower-case names, no cookies, no credentials."""
     return {
-        name.lower(): redact(_printable(value))
+        name.lower(): redact(_printable(redact(value)))
         for name, value in headers.items()
         if name.lower() not in {"set-cookie", "cookie", "authorization", "proxy-authorization"}
     }
@@ -174,15 +150,16 @@ def plain_headers(headers: Mapping[str, str], redact: Redactor) -> dict[str, str
 
 def answer_error(answer: Answer, url: URL, redact: Redactor) -> AI365VIPError:
     """Build the exception for an HTTP answer that is not a chat reply."""
-    reason = redact(_cut(_printable(answer.reason), MAX_REASON))
-    body = redact(_cut(_printable(answer.body, keep_lines=True), MAX_BODY))
-    said = redact(_cut(_message_in(answer.body), MAX_REASON)) or _telling(reason)
+    reason = _shown(answer.reason, MAX_REASON, redact)
+    said = _shown(_message_in(answer.body), MAX_REASON, redact) or _telling(reason)
     kind = _kind(answer, said)
     return kind(
-        _sentence(kind, f"{_place(url)} answered {answer.status}{_with(answer)}", said, reason),
+        _sentence(
+            kind, f"{place(url, redact)} answered {answer.status}{_with(answer)}", said, reason
+        ),
         status_code=answer.status,
         reason=reason,
-        body=body,
+        body=shown_body(answer.body, redact),
         headers=plain_headers(answer.headers, redact),
         retry_after=_retry_after(answer.headers, said),
     )
@@ -307,15 +284,15 @@ def redirect_error(answer: Answer, url: URL, why: str, redact: Redactor) -> AI36
     try:
         bare = url.join(URL(target)).with_user(None).with_query(None).with_fragment(None)
         # In words, not in percent signs: a secret is found in it, however it was quoted.
-        shown = _cut(_printable(bare.human_repr()), MAX_REASON)
+        shown = _shown(bare.human_repr(), MAX_REASON, redact)
     except ValueError:
         shown = "an address that is not a URL"
     return errors.AI365VIPResponseError(
-        f"{_place(url)} redirects to {redact(shown)} ({answer.status}), {why}. The key and the "
+        f"{place(url, redact)} redirects to {shown} ({answer.status}), {why}. The key and the "
         "conversation are in the body, so they are not sent there. If that is the right "
         "server, set base_url to it.",
         status_code=answer.status,
-        reason=redact(_cut(_printable(answer.reason), MAX_REASON)),
+        reason=_shown(answer.reason, MAX_REASON, redact),
         headers={
             name: value
             for name, value in plain_headers(answer.headers, redact).items()
@@ -355,14 +332,14 @@ def transport_error(
     if match is None:
         return None
     kind, what = match
-    detail = redact(_printable(_describe(exc) or limit or type(exc).__name__))
+    detail = _shown(_describe(exc) or limit or type(exc).__name__, _MAX_DETAIL, redact)
     received, advice = "", _advice(kind)
     if partial_text:
         received = f", after {len(partial_text)} characters"
         again = "trying again may help." if getattr(kind, "is_retryable", False) else advice
         advice = f"They are in the error's partial_text; {again[0].lower()}{again[1:]}"
     return kind(
-        f"{_place(url)}: {what} while {step}{received} ({detail}). {advice}",
+        f"{place(url, redact)}: {what} while {step}{received} ({detail}). {advice}",
         status_code=getattr(exc, "status", None) if kind is errors.AI365VIPProxyError else None,
         partial_text=partial_text,
     )
@@ -441,7 +418,7 @@ def _describe(exc: BaseException) -> str:
         text = exc.os_error.strerror or str(exc.os_error) or type(exc.os_error).__name__
     else:
         text = str(exc)
-    return _cut(text, 300)
+    return text
 
 
 def _sentence(kind: _Kind, head: str, said: str, reason: str) -> str:
@@ -455,8 +432,9 @@ def _advice(kind: _Kind) -> str:
     return next(_ADVICE[each] for each in kind.__mro__ if each in _ADVICE)
 
 
-def _place(url: URL) -> str:
-    return str(url.with_user(None).with_query(None).with_fragment(None))
+def place(url: URL, redact: Redactor) -> str:
+    """Return an address for a message; a redirect may have led to it."""
+    return redact(str(url.with_user(None).with_query(None).with_fragment(None)))
 
 
 # Reason phrases that only repeat the status say nothing about the upstream.
@@ -538,5 +516,16 @@ def _printable(text: str, *, keep_lines: bool = False) -> str:
     ).strip()
 
 
-def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+def shown_body(text: str, redact: Redactor) -> str:
+    """Return the beginning of a body as an exception keeps it."""
+    return _shown(text, MAX_BODY, redact, keep_lines=True)
+
+
+def _shown(text: str, limit: int, redact: Redactor, *, keep_lines: bool = False) -> str:
+    """Return text that can be shown: without secrets, of a bounded length."""
+    # Redacted before it is cut, and that over more than is shown, so that no secret is cut.
+    shown = redact(_printable(redact(text[: 4 * limit]), keep_lines=keep_lines))
+    if len(text) >= limit:
+        # Whoever read it, or we just now, may have cut it where a secret stands.
+        shown = redact.end(shown)
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"

@@ -15,15 +15,16 @@ from aiohttp.http_exceptions import TransferEncodingError
 from langchain_ai365vip._coding import Coding, CodingError, coding_of
 from langchain_ai365vip._failures import (
     Answer,
-    Redactor,
     answer_error,
     begins_like_no_reply,
     is_json_error,
     looks_like_page,
+    place,
     plain_headers,
     transport_error,
 )
 from langchain_ai365vip._pool import PooledSession
+from langchain_ai365vip._redaction import Redactor
 from langchain_ai365vip._timeouts import BodyWatchdog, Timeout
 from langchain_ai365vip.errors import AI365VIPAPIError, AI365VIPError, AI365VIPResponseError
 
@@ -101,8 +102,8 @@ class Reply:
         if not text:
             raise self._failed(
                 AI365VIPAPIError(
-                    f"{self._url} answered 200 with an empty reply. The upstream may have failed "
-                    "without a word; trying again may help.",
+                    f"{self._place()} answered 200 with an empty reply. The upstream may have "
+                    "failed without a word; trying again may help.",
                     status_code=200,
                     headers=plain_headers(self._response.headers, self._redact),
                 )
@@ -225,13 +226,16 @@ class Reply:
             self._failure = self._not_utf8(exc.reason)
             return exc.object[: exc.start].decode()
 
+    def _place(self) -> str:
+        return place(self._url, self._redact)
+
     def _not_utf8(self, reason: str) -> AI365VIPError:
         return self._unreadable(f"the reply is not UTF-8 text ({reason})")
 
     def _unreadable(self, why: str) -> AI365VIPError:
         return AI365VIPResponseError(
-            f"{self._url}: {why}. The endpoint, or a proxy on the way, sends broken bytes: check "
-            "what runs there.",
+            f"{self._place()}: {why}. The endpoint, or a proxy on the way, sends broken bytes: "
+            "check what runs there.",
             status_code=200,
         )
 

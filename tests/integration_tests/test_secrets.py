@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import html
 import json
 import logging
 import pickle
 import traceback
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import pytest
 from langchain_core.load import dumpd, dumps
@@ -20,7 +22,17 @@ from langchain_core.tracers.schemas import Run
 
 from langchain_ai365vip import AI365VIP, ChatAI365VIP, Timeout, errors
 from tests.faults.calling import PROMPT, WAYS, call
-from tests.faults.cases import ANSWER, FAULTS, Fault, answer, replying, stall_mid_stream
+from tests.faults.cases import (
+    ANSWER,
+    FAULTS,
+    Fault,
+    answer,
+    empty,
+    replying,
+    saying,
+    stall_before_head,
+    stall_mid_stream,
+)
 from tests.faults.server import Exchange, FaultServer, Script
 from tests.faults.table import Played
 from tests.integration_tests.network_kit import Proxy
@@ -265,6 +277,140 @@ def test_a_secret_that_the_server_echoes_is_redacted(script: Script, way: str) -
     _check_error(error)
     assert isinstance(error, errors.AI365VIPError)
     assert "set-cookie" not in error.headers
+
+
+def _shown(error: BaseException | None) -> str:
+    """All that an error shows: itself, its data, its traceback with locals."""
+    assert isinstance(error, errors.AI365VIPError)
+    return f"{error!r} {vars(error)} {_traceback(error)}"
+
+
+def _echoing(status: str, body: str, *headers: str) -> Script:
+    return lambda x: x.reply(status, body, *headers)
+
+
+_PAGE = "Content-Type: text/html"
+_LONG_KEY = "sk-" + "long-sentinel-" * 20
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "headers", "key"),
+    [
+        ("500 No", "." * 1_990 + KEY, (), KEY),
+        ("500 No", "." * 2_000 + KEY, (), KEY),
+        ("500 " + "." * 490 + KEY, "", (), KEY),
+        ("500 No", json.dumps({"message": "." * 490 + KEY}), (), KEY),
+        ("200 OK", "<html>" + "." * 1_985 + KEY, (_PAGE,), KEY),
+        ("302 " + "." * 490 + KEY, "", ("Location: http://a.test/" + "." * 470 + KEY,), KEY),
+        # What is read of a body is bounded, too, and less is left of it without the keys.
+        ("500 No", (_LONG_KEY + "..") * 50, (), _LONG_KEY),
+        ("200 OK", "<html>" + (_LONG_KEY + "..") * 500, (_PAGE,), _LONG_KEY),
+        ("500 No", ("sk-" + "é" * 150 + "...") * 50, (), "sk-" + "é" * 150),
+    ],
+    ids=[
+        *("body", "body, behind", "reason", "message", "page", "redirect"),
+        *("read", "read of a page", "read, in mid-character"),
+    ],
+)
+def test_a_secret_where_a_text_is_cut_leaves_no_part(
+    status: str, body: str, headers: tuple[str, ...], key: str
+) -> None:
+    with FaultServer(_echoing(status, body, *headers)) as server:
+        error = call(_model(server.url, max_retries=0, api_key=key), "invoke").error
+    assert key[:3] not in _shown(error)
+
+
+@pytest.mark.parametrize(
+    ("headers", "echoed"),
+    [
+        ({"Authorization": "Bearer TOKEN-12345"}, "TOKEN-12345"),
+        ({"authorization": "Bearer  TOKEN-12345 "}, "TOKEN-12345"),
+        ({"X-Authorization": "TOKEN TOKEN-12345"}, "TOKEN-12345"),
+        ({"X-Upstream": "Bearer TOKEN-12345"}, "TOKEN-12345"),
+        ({"Authorization": "Basic dXNlcjpUT0tFTi0xMjM0NQ=="}, "user:TOKEN-12345"),
+        ({"Authorization": "Basic dXNlcjpUT0tFTi0xMjM0NQ=="}, "TOKEN-12345"),
+        ({"Authorization": "Basic dXNlcjpUT0tFTi0xMjM0NQ=="}, "dXNlcjpUT0tFTi0xMjM0NQ=="),
+        ({"Authorization": "Basic no-base64-12345"}, "no-base64-12345"),
+        ({"Cookie": "a=b; session=TOKEN-12345"}, "TOKEN-12345"),
+    ],
+)
+def test_the_secret_part_of_a_header_is_redacted_by_itself(
+    headers: dict[str, str], echoed: str
+) -> None:
+    with FaultServer(_echoing("500 No", f"bad token {echoed}!")) as server:
+        error = call(_model(server.url, max_retries=0, default_headers=headers), "invoke").error
+    assert echoed not in _shown(error)
+    assert "bad token [redacted]!" in _shown(error)
+
+
+def test_what_a_proxy_was_sent_is_redacted() -> None:
+    def refuse(x: Exchange) -> None:
+        header = "Proxy-Authorization: "
+        sent = next(h for h in x.request_head.split("\r\n") if h.startswith(header))
+        x.reply("403 No", f"not for {sent.removeprefix(header)}!")
+
+    with FaultServer(refuse) as proxy:
+        url = proxy.url.replace("//", f"//user:{PASSWORD}@")
+        error = call(_model("http://models.test", proxy=url, max_retries=0), "invoke").error
+    assert "not for Basic [redacted]!" in str(error)
+
+
+_ODD_KEY = 'abc/def+ghi<"é">jkl=='
+
+
+@pytest.mark.parametrize(
+    "echoed",
+    [
+        _ODD_KEY,
+        json.dumps(_ODD_KEY)[1:-1],
+        json.dumps(_ODD_KEY, ensure_ascii=False)[1:-1],
+        json.dumps(_ODD_KEY)[1:-1].replace("/", "\\/"),
+        json.dumps(json.dumps(_ODD_KEY))[3:-3],
+        json.dumps(_ODD_KEY)[1:-1].replace("<", "\\u003C").replace("=", "\\u003d"),
+        repr(_ODD_KEY.encode())[2:-1],
+        quote(_ODD_KEY),
+        quote(_ODD_KEY, safe="").lower(),
+        quote_plus(_ODD_KEY),
+        html.escape(_ODD_KEY),
+        html.escape(_ODD_KEY).replace("=", "&#61;").replace("+", "&#x2B;"),
+    ],
+)
+def test_a_secret_is_redacted_however_it_is_spelt(echoed: str) -> None:
+    with FaultServer(_echoing("500 No", f"bad key {echoed}, {echoed}!")) as server:
+        error = call(_model(server.url, max_retries=0, api_key=_ODD_KEY), "invoke").error
+    assert isinstance(error, errors.AI365VIPError)
+    assert error.body == "bad key [redacted], [redacted]!"
+
+
+def _raised(act: Callable[[], object]) -> Exception:
+    # Here, so that no frame of a test is in the traceback.
+    with pytest.raises(Exception) as caught:  # noqa: PT011  # which one is the question
+        act()
+    return caught.value
+
+
+def test_a_list_of_models_that_is_none_shows_no_secret() -> None:
+    with FaultServer(saying("." * 1_990 + KEY + HEADER)) as server:
+        error = _raised(_model(server.url).list_models)
+    _check_error(error)
+    assert KEY[:6] not in _shown(error)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [empty, replying("200 OK", b"\xff"), stall_before_head, replying("500 No")],
+    ids=["empty", "not UTF-8", "silence", "500"],
+)
+def test_an_address_on_the_same_server_that_holds_a_secret_is_not_shown(script: Script) -> None:
+    def onwards(x: Exchange) -> None:
+        x.reply("307 Moved", "", f"Location: /{KEY}/chat?key={KEY}")
+
+    with FaultServer(onwards, script) as server:
+        model = _model(server.url, max_retries=0, timeout=IMPATIENT)
+        error = call(model, "invoke").error
+        assert KEY in server.exchanges[1].request_head
+    _check_error(error)
+    assert "/[redacted]/chat" in str(error)
 
 
 # Logs and traces.
