@@ -1,8 +1,33 @@
 """LangChain chat model for endpoints that speak the AI365VIP (Chatbot UI v1) protocol."""
 
-from langchain_ai365vip._client import AI365VIP, AvailableModel
-from langchain_ai365vip._timeouts import Timeout
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from langchain_ai365vip._version import __version__
-from langchain_ai365vip.chat_models import ChatAI365VIP
+
+if TYPE_CHECKING:
+    from langchain_ai365vip._client import AI365VIP, AvailableModel
+    from langchain_ai365vip._timeouts import Timeout
+    from langchain_ai365vip.chat_models import ChatAI365VIP
+else:
+    # Imported when it is asked for: `ai365vip --help` needs none of it, and it takes a second.
+    _HOMES = {
+        "AI365VIP": "_client",
+        "AvailableModel": "_client",
+        "ChatAI365VIP": "chat_models",
+        "Timeout": "_timeouts",
+    }
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
+
 
 __all__ = ["AI365VIP", "AvailableModel", "ChatAI365VIP", "Timeout", "__version__"]
+
+
+def __dir__() -> list[str]:
+    return __all__

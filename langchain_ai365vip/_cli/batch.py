@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from langchain_ai365vip import ChatAI365VIP
-from langchain_ai365vip._cli.exits import Exit, UserError
+from langchain_ai365vip._cli.exits import Exit
+from langchain_ai365vip._cli.failures import UserError
 from langchain_ai365vip._cli.terminal import note
 from langchain_ai365vip.batch import Progress, batch_file
 

@@ -7,7 +7,8 @@ import time
 from typing import Any, Final, cast
 
 from langchain_ai365vip import AvailableModel, ChatAI365VIP
-from langchain_ai365vip._cli.exits import MEANINGS, Exit, exit_code, message, refined
+from langchain_ai365vip._cli.exits import MEANINGS, Exit
+from langchain_ai365vip._cli.failures import exit_code, message, refined
 from langchain_ai365vip._cli.terminal import say
 from langchain_ai365vip.errors import AI365VIPError
 

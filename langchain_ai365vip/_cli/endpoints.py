@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from langchain_ai365vip import ChatAI365VIP
-from langchain_ai365vip._cli.exits import UserError, refined
+from langchain_ai365vip._cli.failures import UserError, refined
 from langchain_ai365vip._cli.target import Target
 from langchain_ai365vip._cli.terminal import is_terminal, note
 from langchain_ai365vip.errors import AI365VIPError

@@ -1,21 +1,14 @@
-"""How a command ends: exit codes, and the one sentence that says why."""
+"""How a command ends: exit codes, and what they mean. Imports nothing heavy, for `--help`."""
 
 from __future__ import annotations
 
 import enum
 import os
-import socket
 import sys
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, NamedTuple
-from urllib.parse import urlsplit
 
-from pydantic import ValidationError
-from pydantic_core import ErrorDetails
-
-from langchain_ai365vip import errors
 from langchain_ai365vip._cli.terminal import is_terminal, note
 
 
@@ -107,59 +100,6 @@ MEANINGS: Final[dict[Exit, Meaning]] = {
     Exit.BROKEN_PIPE: Meaning("the reader of the output went away"),
 }
 
-# What our own code and the operating system raise with a message meant for the user.
-_PLAIN: Final = (errors.AI365VIPError, ImportError, OSError, ValueError)
-
-
-class UserError(Exception):
-    """Wrong options or arguments, found by a command itself."""
-
-
-class UnknownHostError(errors.AI365VIPConnectionError):
-    """Nothing was reached because the host has no address."""
-
-
-def refined(error: errors.AI365VIPError, base_url: str) -> errors.AI365VIPError:
-    """Tell an unknown host from one that is down; other errors stay as they are.
-
-    Args:
-        error: What a request raised.
-        base_url: Where it went.
-    """
-    if type(error) is not errors.AI365VIPConnectionError:
-        return error
-    try:
-        socket.getaddrinfo(urlsplit(base_url).hostname, None)
-    except (OSError, UnicodeError):
-        return UnknownHostError(error.message)
-    return error
-
-
-# The first match counts, so subclasses come before their base.
-_BY_ERROR: Final[tuple[tuple[type[Exception], Exit], ...]] = (
-    (errors.AI365VIPChallengeError, Exit.CHALLENGE),
-    (errors.AI365VIPAuthenticationError, Exit.KEY),
-    (errors.AI365VIPPermissionDeniedError, Exit.KEY),
-    (errors.AI365VIPTLSError, Exit.TLS),
-    (errors.AI365VIPProxyError, Exit.PROXY),
-    (UnknownHostError, Exit.NAME),
-    (errors.AI365VIPConnectionError, Exit.REFUSED),
-    (errors.AI365VIPTimeoutError, Exit.TIMEOUT),
-    (errors.AI365VIPNotFoundError, Exit.NOT_FOUND),
-    (errors.AI365VIPResponseError, Exit.NO_REPLY),
-    (errors.AI365VIPRateLimitError, Exit.LIMIT),
-    (errors.AI365VIPAPIError, Exit.SERVER),
-    (errors.AI365VIPInvalidRequestError, Exit.REQUEST),
-    (errors.AI365VIPContextOverflowError, Exit.REQUEST),
-    (ValidationError, Exit.USAGE),
-    (UserError, Exit.USAGE),
-)
-
-
-def exit_code(error: Exception) -> Exit:
-    """Say with which code a command ends that met this error."""
-    return next((code for kind, code in _BY_ERROR if isinstance(error, kind)), Exit.FAILED)
-
 
 @contextmanager
 def ending(*, debug: bool) -> Iterator[None]:
@@ -182,32 +122,7 @@ def ending(*, debug: bool) -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(Exit.BROKEN_PIPE)
     except Exception as exc:
+        from langchain_ai365vip._cli.failures import exit_code, report
+
         report(exc, debug=debug)
         sys.exit(exit_code(exc))
-
-
-def _problem(detail: ErrorDetails) -> str:
-    setting = ".".join(map(str, detail["loc"]))
-    text = detail["msg"].removeprefix("Value error, ")
-    return f"Wrong setting: {text if text.startswith(setting) else f'{setting}: {text}'}"
-
-
-def message(error: Exception) -> str:
-    """Put an error into words for somebody who typed a command."""
-    if isinstance(error, ValidationError):
-        return "; ".join(_problem(each) for each in error.errors())
-    if isinstance(error, FileNotFoundError) and error.filename:
-        return f"There is no file or directory {str(error.filename)!r}: check the path."
-    if isinstance(error, (UserError, *_PLAIN)) and str(error):
-        return str(error)
-    return (
-        f"Something unexpected happened, {type(error).__name__}: {error} (--debug shows where; "
-        "please report it)"
-    )
-
-
-def report(error: Exception, *, debug: bool) -> None:
-    """Write to standard error what happened: one message, or everything with `debug`."""
-    if debug:
-        note("".join(traceback.format_exception(error)).rstrip("\n"))
-    note(f"ai365vip: {message(error)}")

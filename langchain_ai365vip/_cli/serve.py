@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from langchain_ai365vip._cli.endpoints import loaded
-from langchain_ai365vip._cli.exits import UserError
+from langchain_ai365vip._cli.failures import UserError
 from langchain_ai365vip._cli.terminal import note, say
 from langchain_ai365vip.server import LocalServer
 

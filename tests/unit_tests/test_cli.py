@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,15 +13,8 @@ from pydantic import ValidationError
 from langchain_ai365vip import ChatAI365VIP, errors
 from langchain_ai365vip._cli.app import app
 from langchain_ai365vip._cli.chat import read_prompt
-from langchain_ai365vip._cli.exits import (
-    MEANINGS,
-    Exit,
-    UnknownHostError,
-    UserError,
-    ending,
-    exit_code,
-    message,
-)
+from langchain_ai365vip._cli.exits import MEANINGS, Exit, ending
+from langchain_ai365vip._cli.failures import UnknownHostError, UserError, exit_code, message
 
 
 class _Input(io.TextIOWrapper):
@@ -82,8 +76,11 @@ def test_every_exit_code_is_explained_in_the_help(capsys: pytest.CaptureFixture[
     assert all(MEANINGS[code].next_step for code in Exit if 10 <= code < 100)
 
 
+COMMANDS = ["chat", "serve", "models", "check", "batch"]
+
+
 @pytest.mark.parametrize("flag", ["-h", "--help"])
-@pytest.mark.parametrize("command", ["chat", "serve", "models", "check"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(
     command: str, flag: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -91,6 +88,25 @@ def test_every_command_has_help(
         app([command, flag])
     assert ended.value.code == 0
     assert "Usage: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], *([name, "--help"] for name in COMMANDS)], ids=" ".join
+)
+def test_help_waits_for_no_heavy_import(arguments: list[str]) -> None:
+    script = (
+        "import sys\n"
+        "from langchain_ai365vip.cli import main\n"
+        "try:\n    main()\n"
+        "except SystemExit as end:\n    assert not end.code, end.code\n"
+        "heavy = {'aiohttp', 'langchain_core', 'langsmith', 'tenacity', 'xllamacpp'}\n"
+        "sys.exit(', '.join(heavy & sys.modules.keys()) or None)\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout
 
 
 def test_a_wrong_option_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:

@@ -85,13 +85,12 @@ def test_the_pinned_modules_are_all_the_public_ones() -> None:
 
 
 def test_the_package_exposes_nothing_besides_its_list_and_its_modules() -> None:
-    exposed = {
-        name
-        for name, value in vars(langchain_ai365vip).items()
-        if not name.startswith("_") and not inspect.ismodule(value)
-    }
-
-    assert exposed | {"__version__"} == set(langchain_ai365vip.__all__)
+    assert sorted(dir(langchain_ai365vip)) == sorted(langchain_ai365vip.__all__)
+    everything: dict[str, object] = {}
+    exec("from langchain_ai365vip import *", everything)
+    assert everything.keys() - {"__builtins__"} == set(langchain_ai365vip.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'ChatAI366VIP'"):
+        _ = langchain_ai365vip.ChatAI366VIP  # type: ignore[attr-defined]
 
 
 def test_the_version_is_that_of_the_distribution() -> None:
