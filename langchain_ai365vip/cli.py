@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 
+_INTERRUPTED = 130
 _EXTRA = ("typer", "rich")
 _MISSING = 'The command line is an extra of the package: pip install "langchain-ai365vip[cli]"\n'
 
@@ -21,8 +23,12 @@ def main() -> None:
         from langchain_ai365vip._cli.app import run
 
         run()
-    except KeyboardInterrupt:  # before a command had begun
-        sys.exit(130)
+    except (KeyboardInterrupt, SystemExit) as end:  # the former before a command had begun
+        if isinstance(end, SystemExit) and end.code != _INTERRUPTED:
+            raise
+        # One more Ctrl-C while the interpreter ends would end it otherwise.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        sys.exit(_INTERRUPTED)
 
 
 if __name__ == "__main__":

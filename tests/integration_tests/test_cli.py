@@ -340,3 +340,23 @@ def test_a_closed_standard_error_does_not_keep_an_answer_back(endpoint: Endpoint
         check=False,
     )
     assert (done.stdout, done.returncode) == (b"The answer.\n", Exit.OK)
+
+
+def test_a_second_ctrl_c_while_the_process_ends_changes_nothing() -> None:
+    script = textwrap.dedent("""
+        import atexit, signal, sys
+
+        class Keyboard:
+            buffer = property(lambda self: self)
+            isatty = lambda self: False
+            read = lambda self: signal.raise_signal(signal.SIGINT)
+
+        atexit.register(signal.raise_signal, signal.SIGINT)
+        from langchain_ai365vip.cli import main
+        sys.stdin = Keyboard()
+        main()
+    """)
+    ran = subprocess.run(
+        [sys.executable, "-c", script, "chat"], capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stdout, ran.stderr) == (Exit.INTERRUPTED, "", "")
