@@ -9,7 +9,7 @@ import json
 import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final, NamedTuple
 
 import aiohttp
@@ -81,7 +81,7 @@ class _Request:
     headers: Mapping[str, str]
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, init=False, repr=False)
 class AI365VIP:
     """Client of an endpoint that speaks the AI365VIP (Chatbot UI v1) protocol.
 
@@ -119,24 +119,44 @@ class AI365VIP:
     models: ClassVar[list[str]] = list(_protocol.MODELS)
     model_aliases: ClassVar[dict[str, str]] = dict(_protocol.MODEL_ALIASES)
 
-    base_url: str = _protocol.PUBLIC_URL
-    api_key: str = ""
-    proxy: str | None = None
-    timeout: Timeout = field(default_factory=Timeout)
-    headers: Mapping[str, str] = field(default_factory=dict)
-    max_retries: int = 2
-    max_connections: int | None = None
-    tls: ssl.SSLContext | None = None
-    ca_bundle: str | None = None
+    base_url: str
+    api_key: str
+    proxy: str | None
+    timeout: Timeout
+    headers: Mapping[str, str]
+    max_retries: int
+    max_connections: int | None
+    tls: ssl.SSLContext | None
+    ca_bundle: str | None
 
-    def __post_init__(self) -> None:
+    # By hand: a traceback with locals would show the secrets in the generated one's.
+    def __init__(
+        self,
+        base_url: str = _protocol.PUBLIC_URL,
+        api_key: str = "",
+        proxy: str | None = None,
+        timeout: Timeout | None = None,
+        headers: Mapping[str, str] | None = None,
+        max_retries: int = 2,
+        max_connections: int | None = None,
+        tls: ssl.SSLContext | None = None,
+        ca_bundle: str | None = None,
+    ) -> None:
+        settings = vars(self)  # the class is frozen
+        settings.update(base_url=base_url, api_key=api_key, proxy=proxy, headers=headers or {})
+        settings.update(timeout=Timeout() if timeout is None else timeout, max_retries=max_retries)
+        settings.update(max_connections=max_connections, tls=tls, ca_bundle=ca_bundle)
+        del settings, base_url, api_key, proxy, headers
+        self._check()
+
+    def _check(self) -> None:
         """Refuse settings that no request could be made with.
 
         Raises:
             ValueError: One of them is out of range; the message names it, not its value.
         """
-        object.__setattr__(self, "base_url", check_base_url(self.base_url))
-        object.__setattr__(self, "proxy", check_proxy(self.proxy))
+        vars(self)["base_url"] = check_base_url(self.base_url)
+        vars(self)["proxy"] = check_proxy(self.proxy)
         if not isinstance(self.timeout, Timeout):
             raise ValueError("timeout must be a Timeout: Timeout.of(seconds) makes one")
         check_headers(self.headers)
@@ -209,16 +229,18 @@ class AI365VIP:
         """
         if response_format is not None:
             warn(_NO_RESPONSE_FORMAT)
-        client = cls(
-            base_url=base_url or cls.url,
-            api_key=api_key,
-            proxy=proxy,
-            timeout=Timeout.of(timeout),
-            headers=headers or {},
-            max_retries=max_retries,
-        )
-        # A traceback that shows local variables must not show them.
-        del proxy, api_key, headers
+        try:
+            client = cls(
+                base_url=base_url or cls.url,
+                api_key=api_key,
+                proxy=proxy,
+                timeout=Timeout.of(timeout),
+                headers=headers,
+                max_retries=max_retries,
+            )
+        finally:
+            # A traceback that shows local variables must not show them.
+            del base_url, proxy, api_key, headers
         model = cls.get_model(model)
         cutter = ReplyCutter(stop or (), max_tokens, best_counter(model))
         payload = _payload(
@@ -620,7 +642,9 @@ async def _context_for(ca_bundle: str) -> ssl.SSLContext:
 
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 9110
-_NOT_IN_A_HEADER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_NOT_IN_A_HEADER = re.compile("[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
+# They say where the body ends, which only who writes it knows.
+_FRAMING: Final = frozenset({"content-length", "transfer-encoding"})
 
 
 def check_headers(headers: Mapping[str, str]) -> None:
@@ -629,22 +653,27 @@ def check_headers(headers: Mapping[str, str]) -> None:
     Raises:
         ValueError: There is such a header. The message does not repeat its value.
     """
-    for name, value in headers.items():
-        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
-            raise ValueError(
-                f"headers: {name!r} is no name of a header, which has letters, digits and hyphens"
-            )
-        if not isinstance(value, str) or _NOT_IN_A_HEADER.search(value):
-            raise ValueError(
-                f"headers: the value of {name!r} must be text without line ends and control "
-                "characters"
-            )
+    problem = next(filter(None, map(_problem_with_header, headers.items())), None)
+    # A traceback that shows local variables must not show them. The same goes for below.
+    del headers
+    if problem is not None:
+        raise ValueError(f"headers: {problem}")
+
+
+def _problem_with_header(header: tuple[object, object]) -> str | None:
+    name, value = header
+    if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+        return f"{name!r} is no name of a header, which has letters, digits and hyphens"
+    if not isinstance(value, str) or _NOT_IN_A_HEADER.search(value):
+        return f"the value of {name!r} must be text without line ends and control characters"
+    if name.lower() in _FRAMING:
+        return f"leave out {name!r}, which follows from the body"
+    return None
 
 
 _SCHEMES: Final = frozenset({"http", "https"})
 
 
-@functools.lru_cache(maxsize=64)
 def check_base_url(value: str) -> str:
     """Return the root of a server without trailing slashes; blank means the public site.
 
@@ -653,23 +682,25 @@ def check_base_url(value: str) -> str:
             repeat it.
     """
     value = (value.strip() or _protocol.PUBLIC_URL).rstrip("/")
-    url = parsed_url(value)
+    problem = _problem_with_base_url(parsed_url(value))
+    if problem is not None:
+        del value
+        raise ValueError(f"base_url must {problem}")
+    return value
+
+
+def _problem_with_base_url(url: URL) -> str | None:
     if url.scheme not in _SCHEMES or not url.host:
-        raise ValueError(
-            "base_url must be an http:// or https:// address, such as http://localhost:3000"
-        )
+        return "be an http:// or https:// address, such as http://localhost:3000"
     if url.user is not None or url.password is not None:
-        raise ValueError(
-            "base_url must hold no user or password, they would show in logs; pass api_key, or "
-            "an Authorization header in default_headers"
+        return (
+            "hold no user or password, they would show in logs; pass api_key, or an "
+            "Authorization header in default_headers"
         )
     if url.query_string or url.fragment:
-        raise ValueError(
-            "base_url must hold no query and no fragment: leave out what follows ? or #"
-        )
+        return "hold no query and no fragment: leave out what follows ? or #"
     if url.path.endswith(_protocol.CHAT_PATH):
-        raise ValueError(
-            f"base_url must be the root of the server: leave out {_protocol.CHAT_PATH}, which is "
-            "appended to it"
+        return (
+            f"be the root of the server: leave out {_protocol.CHAT_PATH}, which is appended to it"
         )
-    return value
+    return None

@@ -39,15 +39,19 @@ def check_proxy(value: str | None) -> str | None:
     value = (value or "").strip()
     if not value:
         return None
-    url = parsed_url(value)
-    if url.scheme not in _SCHEMES:
-        raise ValueError(
-            "proxy must be an http://, https://, socks4:// or socks5:// address, such as "
-            "http://localhost:8080"
-        )
-    if not url.host:
-        raise ValueError("proxy must name a host, as in http://localhost:8080")
+    problem = _problem_with_proxy(parsed_url(value))
+    if problem is not None:
+        del value  # a traceback that shows local variables must not show it
+        raise ValueError(f"proxy must {problem}")
     return value
+
+
+def _problem_with_proxy(url: URL) -> str | None:
+    if url.scheme not in _SCHEMES:
+        return (
+            "be an http://, https://, socks4:// or socks5:// address, such as http://localhost:8080"
+        )
+    return None if url.host else "name a host, as in http://localhost:8080"
 
 
 def parsed_url(value: str) -> URL:

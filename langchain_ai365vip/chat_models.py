@@ -291,7 +291,9 @@ class ChatAI365VIP(BaseChatModel):
     )
     """Id of the model, sent as it is given."""
 
-    base_url: str = Field(default_factory=from_env("AI365VIP_BASE_URL", default=PUBLIC_URL))
+    base_url: str = Field(
+        default_factory=from_env("AI365VIP_BASE_URL", default=PUBLIC_URL), validate_default=True
+    )
     """Root of the server. Read from `AI365VIP_BASE_URL` when not given."""
 
     api_key: SecretStr | None = Field(
@@ -299,7 +301,9 @@ class ChatAI365VIP(BaseChatModel):
     )
     """Key for the endpoint. Read from `AI365VIP_API_KEY` when not given."""
 
-    proxy: SecretStr | None = Field(default_factory=secret_from_env("AI365VIP_PROXY", default=None))
+    proxy: SecretStr | None = Field(
+        default_factory=secret_from_env("AI365VIP_PROXY", default=None), validate_default=True
+    )
     """URL of a proxy. Read from `AI365VIP_PROXY` when not given; without either, the usual
     environment variables (`HTTPS_PROXY`, `NO_PROXY` …) count, but never for loopback hosts."""
 

@@ -160,6 +160,24 @@ def test_the_key_comes_from_the_environment(run: Run, monkeypatch: pytest.Monkey
         assert run("models").code == Exit.OK
 
 
+@pytest.mark.parametrize("command", ["check", "models"])
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("AI365VIP_BASE_URL", "http://user:PASSWORD@127.0.0.1:1"),
+        ("AI365VIP_PROXY", "foo://user:PASSWORD@127.0.0.1:1"),
+    ],
+)
+def test_a_wrong_setting_of_the_environment_is_wrong_usage(
+    command: str, variable: str, value: str, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    ran = run(command)
+    assert ran.code == Exit.USAGE
+    assert variable.removeprefix("AI365VIP_").lower() in ran.err
+    assert "PASSWORD" not in ran.out + ran.err
+
+
 def test_nothing_listening_is_found(run: Run, closed_url: str) -> None:
     assert_found(run("check", "--base-url", closed_url), Exit.REFUSED)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import functools
 import html
+import inspect
 import json
 import logging
 import pickle
@@ -41,6 +43,8 @@ KEY = "sk-sentinel-key-4711"
 PASSWORD = "sentinel-proxy-password"
 HEADER = "sentinel-header-value"
 SECRETS = (KEY, PASSWORD, HEADER)
+
+HI = [{"role": "user", "content": PROMPT}]
 
 PATIENT = Timeout(connect=20, first_byte=20, between_bytes=20)
 IMPATIENT = Timeout(connect=20, first_byte=0.2, between_bytes=0.2)
@@ -411,6 +415,93 @@ def test_an_address_on_the_same_server_that_holds_a_secret_is_not_shown(script: 
         assert KEY in server.exchanges[1].request_head
     _check_error(error)
     assert "/[redacted]/chat" in str(error)
+
+
+# What is refused before it is sent.
+
+
+class _held(dict[str, Any]):  # noqa: N801  # a way of passing arguments, not a thing
+    """Arguments that a traceback does not show."""
+
+    def __repr__(self) -> str:
+        return "held"
+
+
+def _made(arguments: _held) -> None:
+    AI365VIP(**arguments)
+
+
+def _generated(arguments: _held) -> None:
+    async def first() -> None:
+        await AI365VIP.create_async_generator("gpt-4o", HI, **arguments).__anext__()
+
+    asyncio.run(first())
+
+
+_ALL_SECRETS = _held(
+    api_key=KEY,
+    headers={"X-Tenant": HEADER},
+    proxy=f"http://user:{PASSWORD}@127.0.0.1:9",
+    base_url="http://127.0.0.1:9",
+)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        _held(max_retries=-1),
+        _held(timeout=0),
+        _held(max_tokens=0),
+        _held(temperature=-1),
+        _held(headers={"X-Tenant": f"{HEADER}\r\nX: y"}),
+        _held(headers={"X-Other": "fine", "X-Tenant": f"{HEADER}\ud800"}),
+        _held(headers={"X Tenant": HEADER}),
+        _held(headers={"Content-Length": HEADER}),
+        _held(base_url=f"http://user:{PASSWORD}@127.0.0.1:9"),
+        _held(base_url=f"http://127.0.0.1:9/?key={KEY}"),
+        _held(proxy=f"foo://user:{PASSWORD}@127.0.0.1:9"),
+        _held(proxy=f"http://user:{PASSWORD}@"),
+    ],
+    ids=lambda wrong: " ".join(wrong),
+)
+def test_a_refused_argument_of_the_wire_client_is_in_no_traceback(wrong: Any) -> None:
+    error = _raised(functools.partial(_generated, _held(_ALL_SECRETS | wrong)))
+    assert type(error) is ValueError
+    assert _leaked(_traceback(error)) == []
+    if wrong.keys() <= set(inspect.signature(AI365VIP).parameters):
+        error = _raised(functools.partial(_made, _held(_ALL_SECRETS | wrong)))
+        assert _leaked(_traceback(error)) == []
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"max_retries": -1},
+        {"max_retries": "many"},
+        {"timeout": 0},
+        {"timeout": "long"},
+        {"temperature": -1},
+        {"token_limit": 0},
+        {"max_tokens": 0},
+        {"special_tokens": "drop"},
+        {"extra_body": {"key": "other"}},
+        {"tools": [{"no": "tool"}]},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("way", ["invoke", "stream", "ainvoke", "astream"])
+def test_a_refused_setting_of_a_call_shows_no_secret(setting: dict[str, Any], way: str) -> None:
+    model = _with_a_proxy().bind(**setting)
+    error = call(model, way).error  # type: ignore[arg-type]  # a bound model is called alike
+    assert isinstance(error, (ValueError, TypeError))
+    assert _leaked(_traceback(error)) == []
+
+
+@pytest.mark.parametrize("value", [f"{HEADER}\r\nX: y", f"{HEADER}\n", f"{HEADER}\0"], ids=ascii)
+def test_a_header_that_cannot_be_sent_is_named_without_its_value(value: str) -> None:
+    with pytest.raises(ValueError, match="X-Tenant") as caught:
+        ChatAI365VIP(default_headers={"X-Tenant": value})
+    assert _leaked(_traceback(caught.value, locals_too=False)) == []
 
 
 # Logs and traces.

@@ -112,6 +112,29 @@ def test_a_field_is_read_from_its_environment_variable(
     assert revealed(getattr(ChatAI365VIP(), name)) == value
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("base_url", "http://user:PASSWORD@host", "base_url must hold no user"),
+        ("base_url", "ftp://host", "base_url must be an http"),
+        ("proxy", "foo://user:PASSWORD@host", "proxy must be an http"),
+        ("proxy", "http://", "proxy must name a host"),
+    ],
+)
+def test_a_setting_of_the_environment_is_checked_as_an_argument_is(
+    name: str, value: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ENVIRONMENT[name][0], value)
+    with pytest.raises(ValidationError, match=says) as caught:
+        ChatAI365VIP()
+    assert "PASSWORD" not in str(caught.value)
+
+
+def test_trailing_slashes_of_the_environments_base_url_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AI365VIP_BASE_URL", "http://host//")
+    assert ChatAI365VIP().base_url == "http://host"
+
+
 @pytest.mark.parametrize("name", ENVIRONMENT)
 def test_an_argument_wins_over_the_environment(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(*ENVIRONMENT[name])
