@@ -110,6 +110,7 @@ class Candidate:
     starts: list[int] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
     closers: list[str] = field(default_factory=list)
+    awaited: dict[str, int] = field(default_factory=lambda: {"}": 0, "]": 0})
     # The places of the quotation marks in and behind each string with unescaped ones in it.
     quotes: list[list[int]] = field(default_factory=list)
     last: str = ""  # the last character that is not white space
@@ -128,16 +129,21 @@ class Candidate:
     def open(self, char: str) -> None:
         if not self.closers:
             self.starts.append(self.length)
-        self.closers.append("}" if char == "{" else "]")
+        closer = "}" if char == "{" else "]"
+        self.closers.append(closer)
+        self.awaited[closer] += 1
         self.add(char)
 
     def close(self, char: str) -> bool:
         """Closes a bracket and those left open inside it; True at the end of a value."""
         self.add(char)
-        if char not in self.closers:
+        while self.awaited[char]:
+            closed = self.closers.pop()
+            self.awaited[closed] -= 1
+            if closed == char:
+                break
+        else:
             return False
-        while self.closers.pop() != char:
-            pass
         if self.closers:
             return False
         self.ends.append(self.length)

@@ -18,7 +18,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic.v1 import BaseModel as BaseModelV1
 from pydantic.v1 import ValidationError as ValidationErrorV1
 
-from langchain_ai365vip._json_schema import coerce, has_foreign_keys, schema_errors
+from langchain_ai365vip._json_check import schema_errors
+from langchain_ai365vip._json_coerce import coerce
+from langchain_ai365vip._json_schema import has_foreign_keys
 from langchain_ai365vip._json_text import read_json
 from langchain_ai365vip._scan import ObjectFinder, Source, split
 from langchain_ai365vip._scan import Value as ScannedValue

@@ -7,13 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from langchain_ai365vip._json_schema import (
-    coerce,
-    fields,
-    has_foreign_keys,
-    required,
-    schema_errors,
-)
+from langchain_ai365vip._json_check import schema_errors
+from langchain_ai365vip._json_coerce import coerce
+from langchain_ai365vip._json_schema import fields, has_foreign_keys, required
 from langchain_ai365vip._json_text import Json, read_json
 
 NAME_KEYS = ("name", "tool_name", "function_name", "tool", "function", "action")
@@ -137,7 +133,10 @@ def is_call_shaped(value: Any, tools: Tools) -> bool:
     Returns:
         True only when each call in it names a bound tool and holds no foreign key.
     """
-    calls = list(_unwrap(value, strict=True))
+    try:
+        calls = list(_unwrap(value, strict=True))
+    except RecursionError:
+        return False  # lists in lists
     return bool(calls) and all(_is_strict_call(call, tools) for call in calls)
 
 

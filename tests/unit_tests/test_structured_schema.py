@@ -11,7 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from langchain_ai365vip._json_schema import coerce, schema_errors
+from langchain_ai365vip._json_check import Checker, schema_errors
+from langchain_ai365vip._json_coerce import Coercer, coerce
+from langchain_ai365vip._json_schema import has_foreign_keys
+from langchain_ai365vip._patterns import matches
 
 Json = Any
 NAMES = ("a", "b", "c")
@@ -315,3 +318,190 @@ def test_errors_are_limited() -> None:
 )
 def test_what_cannot_be_followed_is_not_checked(schema: Json) -> None:
     assert schema_errors(3, schema) == []
+
+
+# --- whatever comes, and in a time that follows its size ------------------------------------
+
+NUMBERS = [10**400, -(10**400), 10**4000, 1e308, -1e308, 5e-324, float("inf"), float("nan")]
+hostile_numbers = st.sampled_from([*NUMBERS, 0, 1, 0.1, 0.5])
+hostile_values: st.SearchStrategy[Json] = st.recursive(
+    hostile_numbers | st.sampled_from([*map(str, NUMBERS), "1e999", "a" * 5000, None, True]),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+limits = st.dictionaries(
+    st.sampled_from(["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf",
+                     "minLength", "maxLength", "minItems", "maxProperties", "minContains"]),
+    hostile_numbers,
+)  # fmt: skip
+rules = st.fixed_dictionaries(
+    {},
+    optional={
+        "type": st.sampled_from(TYPES),
+        "enum": st.lists(hostile_values, max_size=3),
+        "pattern": st.sampled_from(["(", "(a+)+$", "(" * 5000, "a{99999999999}", "[a", r"\p{L}"]),
+        "uniqueItems": st.just(value=True),
+        "contains": st.just({"multipleOf": 0.5}),
+        "items": st.sampled_from([{"$ref": "#"}, {"type": "integer"}]),
+        "additionalProperties": st.sampled_from([{"$ref": "#"}, {"type": "number"}]),
+        "anyOf": st.just([{"$ref": "#/$defs/a"}, {"$ref": "#"}]),
+        "not": st.just({"$ref": "#/$defs/a"}),
+        "$defs": st.sampled_from(
+            [{"a": {"allOf": [{"$ref": "#/$defs/a"}]}}, {"a": {"not": {"$ref": "#/$defs/a"}}}]
+        ),
+    },
+)
+
+
+@settings(max_examples=300)
+@given(value=hostile_values, limits=limits, rules=rules)
+def test_no_number_pattern_or_circle_raises_anything(
+    value: Json, limits: Json, rules: Json
+) -> None:
+    schema = {**limits, **rules}
+    schema_errors(coerce(value, schema), schema)
+
+
+def nested(depth: int) -> Json:
+    value: Json = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def test_what_is_nested_too_deeply_comes_back_as_it_is() -> None:
+    deep = nested(20_000)
+    assert coerce(deep, {"items": {"$ref": "#"}}) is deep
+    assert has_foreign_keys(deep, {"items": {"$ref": "#"}})
+
+
+@pytest.mark.parametrize("value", [10**400, 10**400 + 1], ids=["even", "odd"])
+def test_a_long_number_is_checked_exactly(value: int) -> None:
+    assert schema_errors(value, {"multipleOf": 0.5}) == []
+    assert bool(schema_errors(value, {"multipleOf": 2})) is bool(value % 2)
+    (error,) = schema_errors(value, {"maximum": 9})
+    assert error == f"the value: 1{'0' * 76}... is more than 9"
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")], ids=str)
+@pytest.mark.parametrize("kind", ["number", "integer"])
+def test_what_json_has_no_number_for_is_no_number(kind: str, value: float) -> None:
+    assert schema_errors(value, {"type": kind})
+    assert schema_errors(coerce("1e999", {"type": kind}), {"type": kind})
+
+
+def test_a_decimal_fraction_is_a_multiple_of_its_parts() -> None:
+    assert schema_errors(0.3, {"multipleOf": 0.1}) == []
+    assert schema_errors(0.35, {"multipleOf": 0.1}) != []
+
+
+def node(kind: str, **properties: Json) -> Json:
+    fields = {"op": {"const": kind}, **properties}
+    return {"type": "object", "properties": fields, "required": list(fields)}
+
+
+FILTERS = {"type": "array", "items": {"$ref": "#/$defs/F"}}
+FILTER: Json = {
+    "$ref": "#/$defs/F",
+    "$defs": {
+        "F": {"anyOf": [{"$ref": f"#/$defs/{name}"} for name in ("And", "Or", "Not", "Eq")]},
+        "And": node("and", items=FILTERS),
+        "Or": node("or", items=FILTERS),
+        "Not": node("not", item={"$ref": "#/$defs/F"}),
+        "Eq": node("eq", field={"type": "string"}, value={"type": "integer"}),
+    },
+}
+ANY_JSON: Json = {
+    "$ref": "#/$defs/J",
+    "$defs": {
+        "J": {
+            "anyOf": [
+                {"type": "string"},
+                {"type": "array", "items": {"$ref": "#/$defs/J"}},
+                {"type": "object", "additionalProperties": {"$ref": "#/$defs/J"}},
+            ]
+        }
+    },
+}
+
+
+def filter_of(depth: int, leaf: Json) -> Json:
+    value: Json = {"op": "eq", "field": "a", "value": leaf}
+    for level in range(depth):
+        value = {"op": ("and", "or")[level % 2], "items": [value]}
+    return value
+
+
+def json_of(depth: int, leaf: Json) -> Json:
+    return leaf if depth == 0 else {"a": json_of(depth - 1, leaf), "b": [[leaf]]}
+
+
+def steps(value: Json, schema: Json) -> int:
+    checker = Checker(schema)
+    coerced = Coercer(checker).read(value, schema)
+    list(checker.errors(coerced, schema, ""))
+    return checker.steps
+
+
+@pytest.mark.parametrize("leaf", [1, "1", "x", None], ids=["fits", "can be made fit", "no", "null"])
+@pytest.mark.parametrize(
+    ("make", "schema"), [(filter_of, FILTER), (json_of, ANY_JSON)], ids=["filters", "any JSON"]
+)
+def test_unions_in_unions_cost_steps_in_proportion_to_their_size(
+    make: Any, schema: Json, leaf: Json
+) -> None:
+    small, large = steps(make(10, leaf), schema), steps(make(40, leaf), schema)
+    assert large <= 5 * small
+    assert large <= 40 * 60
+
+
+def test_a_union_in_unions_is_coerced_and_its_error_names_the_branch_that_is_meant() -> None:
+    assert coerce(filter_of(12, "3"), FILTER) == filter_of(12, 3)
+    (error,) = schema_errors(filter_of(3, "x"), FILTER)
+    assert error == 'items[0].items[0].items[0].value: "x" is not of type integer'
+
+
+def test_items_that_differ_are_told_apart_without_comparing_each_with_each() -> None:
+    class Counted(int):
+        compared = 0
+
+        def __eq__(self, other: object) -> bool:
+            Counted.compared += 1
+            return int(self) == other
+
+        def __hash__(self) -> int:
+            return int(self) % 100_003
+
+    many = [Counted(number) for number in range(2_000)]
+    assert schema_errors(many, {"uniqueItems": True}) == []
+    assert Counted.compared <= 2_000
+
+
+# --- patterns -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "found"),
+    [
+        ("^x", "xy", True),
+        ("^x", "yx", False),
+        (r"^\d{3}-[(+]+$", "123-((+", True),
+        ("(", "x", True),
+        ("a{99999999999}", "x", True),
+        ("^(a+)+$", "a" * 19 + "!", False),
+        ("^(a+)+$", "a" * 5000 + "!", True),
+        ("^(a|aa)*$", "a" * 5000 + "!", True),
+        ("^((a{2,})b?)*$", "a" * 5000 + "!", True),
+        (r"^\(a+\)+$", "a" * 900, False),
+        ("^[(a+)]+$", "!" * 5000, False),
+        ("^(ab)+$", "ab" * 4000 + "!", False),
+        (r"^\S+@\S+\.\S+$", "not an address", False),
+        ("a+a+a+a+$", "a" * 50_000, True),
+    ],
+)
+def test_a_pattern_is_looked_for_where_that_cannot_take_long(
+    pattern: str, text: str, found: bool
+) -> None:
+    assert matches(pattern, text) is found

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from langchain_ai365vip._scan import Candidate
 from langchain_ai365vip._tool_parser import (
     CLOSING_TAG,
     EMPTY_CALL,
@@ -871,6 +872,9 @@ GROWING = {
     "fences": lambda n: "```\n" * (n // 4),
     "half a bare call": lambda n: '{"name": "' + "x" * n,
     "brackets": lambda n: "[{" * (n // 2),
+    "brackets of one kind closed by the other": lambda n: (
+        "<tool_call>" + "[" * (n // 2) + "}" * (n // 2)
+    ),
 }
 
 
@@ -937,3 +941,28 @@ def test_any_text_gives_the_same_events_at_every_cut_and_loses_nothing(
     whole = parse([reply], **options)
     assert parse(list(reply), **options) == whole
     assert parse(cut(reply, places), **options) == whole
+
+
+class Counted(list[str]):
+    """Counts the looks at its items."""
+
+    looks = 0
+
+    def __contains__(self, item: object) -> bool:
+        Counted.looks += len(self)
+        return super().__contains__(item)
+
+    def pop(self, *args: Any) -> str:
+        Counted.looks += 1
+        return super().pop(*args)
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 2000 + "}" * 2000, "[{" * 1000 + "]" * 2000], ids=["wrong kind", "skipped"]
+)
+def test_brackets_are_closed_without_looking_through_the_open_ones(text: str) -> None:
+    Counted.looks = 0
+    candidate = Candidate(closers=Counted())
+    for char in text:
+        candidate.open(char) if char in "[{" else candidate.close(char)
+    assert Counted.looks <= len(text)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from langchain_ai365vip._json_text import REPAIR_LIMIT, read_json
+from langchain_ai365vip._tool_calls import is_call_shaped
 from langchain_ai365vip._tool_parser import Call, InvalidCall, ToolCallParser
 
 READ: dict[str, tuple[str, Any]] = {
@@ -260,3 +261,11 @@ def test_every_text_of_a_repaired_value_stands_in_the_source_as_one_run(
         for item in read.values():
             shown = item.translate(letters) if isinstance(item, str) else ""
             assert shown in source, (text, read)
+
+
+def test_lists_in_lists_are_no_call_however_deep_they_are() -> None:
+    value: Any = {"name": "run", "arguments": {}}
+    for _ in range(20_000):
+        value = [value]
+    assert not is_call_shaped({"tool_calls": value}, {"run": {}})
+    assert is_call_shaped({"tool_calls": [{"name": "run", "arguments": {}}]}, {"run": {}})
