@@ -390,7 +390,7 @@ class AI365VIP:
         with pooled:
             response = await self._head(request, pooled, proxy, deadline, redact)
             if response.status == 200:
-                reply = Reply(response, pooled, self.timeout, deadline.total_at, redact)
+                reply = Reply(response, pooled, self.timeout, deadline, redact)
         if response.status == 200:
             try:
                 await reply.start(self.timeout)
@@ -414,7 +414,7 @@ class AI365VIP:
         redact: Redactor,
     ) -> aiohttp.ClientResponse:
         tls = await self._ssl()
-        for first in (True, False):
+        while True:
             try:
                 async with deadline.running():
                     return await pooled.session.post(
@@ -428,8 +428,8 @@ class AI365VIP:
                     )
             except Exception as exc:
                 # A kept-alive connection that the server closed as the request was on its
-                # way says nothing about the server: once more, on a new one.
-                if first and deadline.reused and isinstance(exc, _STALE):
+                # way says nothing about the server: again, until one is new.
+                if deadline.reused and isinstance(exc, _STALE):
                     continue
                 error = transport_error(
                     exc,
@@ -443,7 +443,6 @@ class AI365VIP:
                     raise
             # Outside the `except`: see Reply._failed.
             raise error
-        raise AssertionError("unreachable")
 
     async def _ssl(self) -> ssl.SSLContext | bool:
         if self.tls is not None:

@@ -25,7 +25,7 @@ from langchain_ai365vip._failures import (
 )
 from langchain_ai365vip._pool import PooledSession
 from langchain_ai365vip._redaction import Redactor
-from langchain_ai365vip._timeouts import BodyWatchdog, Timeout
+from langchain_ai365vip._timeouts import BodyWatchdog, HeadDeadline, Timeout
 from langchain_ai365vip.errors import AI365VIPAPIError, AI365VIPError, AI365VIPResponseError
 
 _SHORT: Final = 2.0
@@ -66,7 +66,7 @@ class Reply:
         response: aiohttp.ClientResponse,
         pooled: PooledSession,
         timeout: Timeout,
-        total_at: float | None,
+        deadline: HeadDeadline,
         redact: Redactor,
     ) -> None:
         self._response = response
@@ -85,7 +85,7 @@ class Reply:
         self._closed = False
         self._loop = asyncio.get_running_loop()
         self._watchdog = BodyWatchdog(
-            self._loop, timeout.first_byte, total_at, self._stalled, self._look_for_a_broken_body
+            self._loop, timeout.first_byte, deadline, self._stalled, self._look_for_a_broken_body
         )
         self._pauses = pooled.pauses
         # A pause must not use up a short limit.

@@ -64,15 +64,25 @@ class HeadDeadline:
     """A deadline over the steps up to the response head, moved on as they pass.
 
     Used as `async with deadline.running():` around the request; aiohttp's trace signals
-    call the step methods. `step` names the one that was under way when time ran out.
+    call the step methods.
+
+    Attributes:
+        step: What is under way, or was when time ran out.
+        reused: Whether the connection had served a request before.
+        first_text_at: When the first text must be there (loop time); `None`: no limit.
+        total_at: When all must be there, likewise.
     """
 
-    __slots__ = ("_loop", "_nearest", "_scope", "_timeout", "reused", "step", "total_at")
+    __slots__ = (
+        *("_loop", "_nearest", "_scope", "_timeout"),
+        *("first_text_at", "reused", "step", "total_at"),
+    )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, timeout: Timeout) -> None:
         self._loop = loop
         self._timeout = timeout
         self.total_at = None if timeout.total is None else loop.time() + timeout.total
+        self.first_text_at: float | None = None
         self._scope: Any = None
         self.step = "waiting for a free connection"
         self._nearest = "total"
@@ -90,26 +100,27 @@ class HeadDeadline:
     def connecting(self) -> None:
         """A new connection is being made."""
         self.reused = False
-        self._enter("connecting", "connect")
+        self._enter("connecting", "connect", self._from_now(self._timeout.connect))
 
     def connected(self, *, reused: bool) -> None:
         """A connection is there; from now on the server is what we wait for."""
         self.reused = reused
-        self._enter("waiting for the first byte of the reply", "first_byte")
+        self.first_text_at = self._from_now(self._timeout.first_byte)
+        self._enter("waiting for the first byte of the reply", "first_byte", self.first_text_at)
 
     @property
     def limit(self) -> str:
         """The limit that passes first in this step, in words."""
         return f"{self._nearest} is {getattr(self._timeout, self._nearest)} s"
 
-    def _enter(self, step: str, name: str) -> None:
+    def _from_now(self, limit: float | None) -> float | None:
+        return None if limit is None else self._loop.time() + limit
+
+    def _enter(self, step: str, name: str, step_at: float | None) -> None:
         self.step = step
         self._nearest, at = "total", self.total_at
-        limit: float | None = getattr(self._timeout, name)
-        if limit is not None:
-            step_at = self._loop.time() + limit
-            if at is None or step_at < at:
-                self._nearest, at = name, step_at
+        if step_at is not None and (at is None or step_at < at):
+            self._nearest, at = name, step_at
         if sys.version_info >= (3, 11):
             self._scope.reschedule(at)
         elif at is not None:
@@ -119,7 +130,7 @@ class HeadDeadline:
 
 
 class BodyWatchdog:
-    """Calls `expired` when a reader has waited longer than its limit for bytes.
+    """Calls `expired` when the first text is late, or a reader has waited too long for more.
 
     aiohttp's own `sock_read` re-arms a timer at every read; this one only notes the time
     (`since`) and looks at it now and then, and calls `look` as often.
@@ -130,7 +141,10 @@ class BodyWatchdog:
         now: The loop's clock.
     """
 
-    __slots__ = ("_expired", "_handle", "_limit", "_look", "_loop", "_total_at", "now", "since")
+    __slots__ = (
+        *("_expired", "_first_at", "_handle", "_limit", "_look", "_loop", "_total_at"),
+        *("now", "since"),
+    )
 
     _LOOK_EVERY = 1.0
 
@@ -138,14 +152,16 @@ class BodyWatchdog:
         self,
         loop: asyncio.AbstractEventLoop,
         limit: float | None,
-        total_at: float | None,
+        deadline: HeadDeadline,
         expired: Callable[[str], None],
         look: Callable[[], None],
     ) -> None:
         self._loop = loop
         self.now = loop.time
         self._limit = limit
-        self._total_at = total_at
+        # The head's limit goes on up to the first text: a late head leaves less of it.
+        self._first_at = deadline.first_text_at
+        self._total_at = deadline.total_at
         self._expired = expired
         self._look = look
         self._handle: asyncio.TimerHandle | None = None
@@ -153,7 +169,8 @@ class BodyWatchdog:
         self._arm()
 
     def limit_to(self, limit: float | None) -> None:
-        """Set another limit for the waits that begin from now on."""
+        """Set the limit for each of the waits after the first text."""
+        self._first_at = None
         self._limit = limit
         if limit is not None and limit < self._LOOK_EVERY:
             self.stop()
@@ -168,8 +185,8 @@ class BodyWatchdog:
     def _arm(self) -> None:
         now = self.now()
         at = now + self._LOOK_EVERY
-        if self._limit is not None:
-            at = min(at, (now if self.since is None else self.since) + self._limit)
+        if (due := self._due(now)) is not None:
+            at = min(at, due)
         if self._total_at is not None:
             at = min(at, self._total_at)
         self._handle = self._loop.call_at(at, self._check)
@@ -178,8 +195,17 @@ class BodyWatchdog:
         now = self.now()
         if self._total_at is not None and now >= self._total_at:
             self._expired("the total time limit passed")
-        elif self.since is not None and self._limit is not None and now >= self.since + self._limit:
-            self._expired(f"no byte came for {self._limit:g} s")
+        elif self.since is not None and (due := self._due(now)) is not None and now >= due:
+            what = "no byte came for" if self._first_at is None else "no text came within"
+            self._expired(f"{what} {self._limit:g} s")
         else:
             self._look()
             self._arm()
+
+    def _due(self, now: float) -> float | None:
+        """When the wait that goes on, or one that would begin now, has taken too long."""
+        if self._first_at is not None:
+            return self._first_at
+        if self._limit is None:
+            return None
+        return (now if self.since is None else self.since) + self._limit

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
@@ -29,7 +30,7 @@ from tests.faults.cases import (
     replying,
     reset_before_head,
 )
-from tests.faults.server import FaultServer, Script
+from tests.faults.server import PATIENCE, Exchange, FaultServer, Script
 
 Model = Callable[..., ChatAI365VIP]
 
@@ -168,6 +169,22 @@ def test_a_stale_connection_costs_no_retry(stale: Script, way: str, model: Model
     with FaultServer(answer, stale, answer) as server:
         _two_calls(model(server.url, max_retries=0), way)
         assert (server.requests, len(server.connections)) == (3, 2)
+
+
+def test_several_stale_connections_in_a_row_cost_no_retry(model: Model) -> None:
+    all_are_open = threading.Barrier(3)
+
+    def together(exchange: Exchange) -> None:
+        all_are_open.wait(PATIENCE)
+        answer(exchange)
+
+    async def calls(patient: ChatAI365VIP) -> None:
+        await asyncio.gather(*(patient.ainvoke(PROMPT) for _ in range(3)))
+        assert (await patient.ainvoke(PROMPT)).text == ANSWER
+
+    with FaultServer(*[together] * 3, *[close_before_head] * 3, answer) as server:
+        asyncio.run(calls(model(server.url, max_retries=0)))
+        assert (server.requests, len(server.connections)) == (7, 4)
 
 
 def _two_calls(model: ChatAI365VIP, way: str) -> None:
