@@ -144,7 +144,7 @@ class Schema:
             text: The whole reply.
         """
         found = Found(text, "The reply holds no JSON object.")
-        for value in _objects(text, self._opening):
+        for value in _objects(text, self.opening):
             if value.cut_off:
                 return Found(value.text, "The JSON ends before it is complete.", cut_off=True)
             found = self._read_object(value)
@@ -153,8 +153,8 @@ class Schema:
         return found
 
     @property
-    def _opening(self) -> str:
-        """A schema may ask for a list, as pydantic's root models do."""
+    def opening(self) -> str:
+        """The first character of what is wanted: a list, as pydantic's root models do, or not."""
         is_list = self.json_schema is not None and self.json_schema.get("type") == "array"
         return "[" if is_list else "{"
 
@@ -248,11 +248,15 @@ class ObjectText:
     """Passes on the text of the first JSON object in a reply while it grows, nothing else.
 
     A reply without any is passed on whole at the end: nothing is lost.
+
+    Args:
+        schema: Whether it is an object or a list; without it, an object.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, schema: Schema | None = None) -> None:
         self._source = Source()
-        self._finder = ObjectFinder(self._source, "{", first_only=True)
+        opening = "{" if schema is None else schema.opening
+        self._finder = ObjectFinder(self._source, opening, first_only=True)
         self._states = self._finder.run()
         next(self._states, None)
 
@@ -278,3 +282,8 @@ class ObjectText:
         self._source.piece, self._source.pos, self._source.ended = "", 0, True
         next(self._states, None)
         return self._finder.take_growth() or self._finder.take_skipped()
+
+    @property
+    def cut_off(self) -> bool:
+        """After `flush`: whether the reply ended inside the object."""
+        return any(candidate.cut_off for candidate in self._finder.found)

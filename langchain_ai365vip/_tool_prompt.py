@@ -302,15 +302,22 @@ def ask_for_call(tool_names: Sequence[str]) -> str:
     )
 
 
-def ask_for_valid_call(problems: Sequence[str]) -> str:
+def ask_for_valid_call(
+    problems: Sequence[str], standing: Sequence[tuple[str, Mapping[str, Any]]] = ()
+) -> str:
     """Ask again for calls that could not be executed.
 
     Args:
         problems: What is wrong with each.
+        standing: The names and arguments of the calls of the same reply that could be.
     """
     listed = "\n".join(f"- {problem}" for problem in problems)
+    rest = ""
+    if standing:
+        good = "\n".join(to_json({"name": name, "arguments": args}) for name, args in standing)
+        rest = f"These calls in it stand; do not repeat them:\n{good}\n"
     return (
-        f"The function call in that reply cannot be carried out:\n{listed}\n"
+        f"The function call in that reply cannot be carried out:\n{listed}\n{rest}"
         f"Write it again, corrected. Reply with the call only, no other text:\n{_CALL_FORM}"
     )
 

@@ -4,16 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
-
-from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
-from langchain_core.output_parsers.base import BaseGenerationOutputParser, BaseOutputParser
-from langchain_core.output_parsers.openai_tools import (
-    JsonOutputKeyToolsParser,
-    PydanticToolsParser,
-)
-from langchain_core.utils.function_calling import convert_to_openai_tool
-from langchain_core.utils.pydantic import is_basemodel_subclass
+from typing import Any
 
 from langchain_ai365vip._protocol import WireMessage
 from langchain_ai365vip._structured import Schema
@@ -28,8 +19,6 @@ from langchain_ai365vip._tool_prompt import (
 )
 from langchain_ai365vip._turn import Rules
 
-OutputParser: TypeAlias = BaseOutputParser[Any] | BaseGenerationOutputParser[Any]
-
 
 @dataclass(frozen=True)
 class Tooling:
@@ -42,6 +31,7 @@ class Tooling:
         schema: The object that the reply, or the forced call, must be.
         as_text: Whether that object is the reply's text (`response_format`).
         partial: Whether its text is passed on as it grows.
+        insistent: Whether a forced call that does not come is an error.
     """
 
     tools: Sequence[Mapping[str, Any]] = ()
@@ -50,6 +40,7 @@ class Tooling:
     schema: Schema | None = None
     as_text: bool = False
     partial: bool = False
+    insistent: bool = True
 
     @classmethod
     def of(cls, kwargs: Mapping[str, Any]) -> Tooling:
@@ -67,6 +58,7 @@ class Tooling:
             schema=schema,
             as_text=response_format is not None,
             partial=bool(kwargs.get("partial_objects")),
+            insistent=not kwargs.get("include_raw"),
         )
 
     @property
@@ -96,8 +88,10 @@ class Tooling:
             tools=self.argument_schemas(),
             forced=self.choice.forced,
             parallel=self.parallel,
-            schema=self.schema,
+            schema=self.schema if self.as_text else None,
+            call_schema=None if self.as_text else self.schema,
             partial=self.partial,
+            insistent=self.insistent,
             **others,
         )
 
@@ -139,19 +133,3 @@ def said_by_others(turns: Sequence[WireMessage]) -> list[str]:
         turns: The conversation as the model is shown it, whatever blocks it came from.
     """
     return [turn["content"] for turn in turns if turn["role"] == "user"]
-
-
-def output_parser(schema: Any, *, as_call: bool) -> OutputParser:
-    """Return LangChain's own parser for what `with_structured_output` was asked for.
-
-    Args:
-        schema: The user's schema, or `None` for any JSON object.
-        as_call: Whether the object comes as a tool call's arguments.
-    """
-    is_class = isinstance(schema, type) and is_basemodel_subclass(schema)
-    if as_call:
-        if is_class:
-            return PydanticToolsParser(tools=[schema], first_tool_only=True)
-        name = convert_to_openai_tool(schema)["function"]["name"]
-        return JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)
-    return PydanticOutputParser(pydantic_object=schema) if is_class else JsonOutputParser()

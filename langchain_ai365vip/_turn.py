@@ -3,13 +3,17 @@
 A `Turn` yields the events of `_tool_parser` (text, reasoning, calls). What a reply must be
 (`Rules`) decides how:
 
-- free: text is passed on at once; a call that cannot be read is asked for again at the end;
+- free: text and calls are passed on at once;
 - a call is forced: nothing is passed on until one is complete; a reply without one is
   answered with a correction, once, and the second failure is an error;
 - an object is asked for: it is passed on whole, once it fits its schema; a reply that does
   not fit is answered with what is wrong, once, and then passed on as it is.
 
-The corrective request is part of the turn: callbacks see one run, usage counts both.
+In each of them a call that cannot be carried out waits for the end of the reply, and is
+asked for again there, unless a correction was sent before: a turn has one at most. It is
+part of the turn: callbacks see one run, usage counts both requests.
+
+A stop text ends prose. One inside a call or reasoning is a part of it.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -41,6 +45,7 @@ from langchain_ai365vip._tool_prompt import (
     ask_for_call,
     ask_for_valid_call,
     ask_for_valid_object,
+    to_json,
 )
 from langchain_ai365vip.errors import AI365VIPError, AI365VIPOutputError
 
@@ -60,8 +65,10 @@ class Rules:
         parallel: Whether more than one may.
         reasoning: Whether `<think>` marks reasoning.
         echoed: Texts of users and tools, in which a call is only a quotation.
-        schema: The object that the text, or the forced call's arguments, must fit.
-        partial: Pass the object's text on as it grows, and do not ask again.
+        schema: The object that the text must be, where no tool is called.
+        call_schema: What a call's arguments must fit, besides the tool's own schema.
+        partial: Pass the object's text on as it grows, and do not ask for another.
+        insistent: Whether a forced call that does not come is an error.
         stop: Texts before which the reply is cut.
         max_tokens: Bound on the reply's tokens.
     """
@@ -72,7 +79,9 @@ class Rules:
     reasoning: bool = False
     echoed: Sequence[str] = ()
     schema: Schema | None = None
+    call_schema: Schema | None = None
     partial: bool = False
+    insistent: bool = True
     stop: Sequence[str] = ()
     max_tokens: int | None = None
 
@@ -96,10 +105,11 @@ class Turn:
     """
 
     __slots__ = (
-        "_broke_off",
-        "_called",
         "_counter",
+        "_cut_by",
+        "_cut_off",
         "_cutter",
+        "_given",
         "_open",
         "_payload",
         "_reply",
@@ -120,30 +130,28 @@ class Turn:
         self._counter = counter
         self._reply: Reply | None = None
         self._cutter: ReplyCutter | None = None
-        self._broke_off = False  # inside a call or an object
-        self._called = False
+        # How the reply that was read last ended:
+        self._cut_by: str | None = None  # our own "stop" or "length"
+        self._cut_off = False  # by max_tokens, or inside a call or an object
+        self._given: list[Call] = []
         self.exchanges: list[tuple[Mapping[str, Any], Reply]] = []
 
     @property
     def finish_reason(self) -> str:
-        if self._called:
-            return "tool_calls"
-        return "length" if self._broke_off or self._cut_by == "length" else "stop"
-
-    @property
-    def _cut_by(self) -> str | None:
-        return None if self._cutter is None else self._cutter.finish_reason
+        if self._cut_off or (self._cutter and self._cutter.finish_reason == "length"):
+            return "length"
+        return "tool_calls" if self._given else "stop"
 
     async def open(self, payload: Mapping[str, Any] | None = None) -> None:
         """Send the request, or another one, and wait for the first text of its reply."""
         payload = self._payload if payload is None else payload
         self._reply = await self._open(payload)
         rules = self._rules
-        if rules.stop or rules.max_tokens is not None:
+        stop = rules.stop if rules.passes_text_on else ()
+        if stop or rules.max_tokens is not None:
             # A vocabulary is read from disk when something is to be counted, and not before.
             count = None if rules.max_tokens is None else await self._counter()
-            self._cutter = ReplyCutter(rules.stop, rules.max_tokens, count)
-        self._broke_off = False
+            self._cutter = ReplyCutter(stop, rules.max_tokens, count)
         self.exchanges.append((payload, self._reply))
 
     def reader(self) -> Callable[[], Awaitable[str]]:
@@ -184,40 +192,52 @@ class Turn:
 
     async def events(self) -> AsyncGenerator[Event, None]:
         """Yield what the reply consists of."""
-        rules = self._rules
-        if rules.forced:
-            events = self._forced()
-        elif rules.schema is not None:
-            events = self._growing() if rules.partial else self._object(rules.schema)
-        else:
-            events = self._free()
-        async for event in events:
-            if isinstance(event, (Call, InvalidCall)):
-                self._called = True
-            yield event
-
-    async def _free(self) -> AsyncGenerator[Event, None]:
         broken: list[InvalidCall] = []
-        async for event in self._read(self._payload):
+        async for event in self._first():
             if isinstance(event, InvalidCall):
                 broken.append(event)
-            else:
-                yield event
+                continue
+            if isinstance(event, Call):
+                self._given.append(event)
+            yield event
         for event in await self._mended(broken):
             yield event
 
-    async def _mended(self, broken: list[InvalidCall]) -> Sequence[Event]:
-        """Ask once more for calls that could not be read; without success they stay."""
-        if not broken or self._cut_by is not None:
+    def _first(self) -> AsyncGenerator[Event, None]:
+        """Read the reply by its rules: what is passed on of it, broken calls among it."""
+        rules = self._rules
+        if rules.forced:
+            return self._forced()
+        if rules.schema is None:
+            return self._read(self._payload)
+        return self._growing(rules.schema) if rules.partial else self._object(rules.schema)
+
+    async def _mended(self, broken: Sequence[InvalidCall]) -> Sequence[Event]:
+        """Ask once more for calls that cannot be carried out; without success they stay."""
+        full = bool(self._given) and not self._rules.parallel
+        if not broken or full or self._cut_by == "length" or len(self.exchanges) > 1:
             return broken
+        cut_off = self._cut_off
         try:
-            again = self._correction(ask_for_valid_call([c.error for c in broken]))
-            calls = [event async for event in self._read(again) if isinstance(event, Call)]
+            payload = self._correction(self._why_not(broken))
+            calls = [
+                e async for e in self._read(payload) if isinstance(e, Call) and self._is_new(e)
+            ]
         except AI365VIPError as exc:
             # What was read and shown so far is a reply; the failure must not take it away.
             _logger.warning("Could not ask again for a tool call that was not readable: %s", exc)
             calls = []
+        self._given += calls
+        if not calls:
+            self._cut_off = cut_off
         return calls or broken
+
+    def _is_new(self, call: Call) -> bool:
+        """Whether a call of the corrected reply was not handed out with the first one."""
+        said = any((c.name, c.arguments) == (call.name, call.arguments) for c in self._given)
+        if said:
+            _logger.debug("Left out a repeated call of %r in a corrected reply", call.name)
+        return not said
 
     async def _forced(self) -> AsyncGenerator[Event, None]:
         payload = self._payload
@@ -225,7 +245,7 @@ class Turn:
             held: list[Event] = []
             called = False
             async for event in self._read(payload):
-                called = called or self._fits(event)
+                called = called or isinstance(event, Call)
                 held.append(event)
                 if called:
                     for each in held:
@@ -235,44 +255,19 @@ class Turn:
                 return
             if not last:
                 payload = self._correction(self._why_not(held))
-        raise self._refused(held)
-
-    def _refused(self, events: Sequence[Event]) -> AI365VIPOutputError:
-        said = self.exchanges[-1][1].partial_text
-        problems = "; ".join(self._problems(events))
-        what = f"made a call that does not fit ({problems})" if problems else "made no call"
-        instead = (
-            "tool_choice='auto' leaves it the choice"
-            if self._rules.schema is None
-            else "method='json_schema' asks for plain JSON instead"
-        )
-        return AI365VIPOutputError(
-            f"The model had to call a tool and {what}, even when it was asked again. It said: "
-            f"{said[:500]!r}. A larger model may follow the instruction; {instead}.",
-            partial_text=said,
-        )
-
-    def _fits(self, event: Event) -> bool:
-        schema = self._rules.schema
-        return isinstance(event, Call) and (
-            schema is None or schema.problem(event.arguments) is None
-        )
-
-    def _problems(self, events: Sequence[Event]) -> list[str]:
-        schema = self._rules.schema
-        problems = [event.error for event in events if isinstance(event, InvalidCall)]
-        if schema is not None:
-            problems += [
-                problem
-                for event in events
-                if isinstance(event, Call) and (problem := schema.problem(event.arguments))
-            ]
-        return problems
+        if self._rules.insistent:
+            errors = [event.error for event in held if isinstance(event, InvalidCall)]
+            said = self.exchanges[-1][1].partial_text
+            for_object = self._rules.call_schema is not None
+            raise no_forced_call(errors, said, cut_off=self._cut_off, for_object=for_object)
+        for each in held:
+            yield each
 
     def _why_not(self, events: Sequence[Event]) -> str:
-        if problems := self._problems(events):
-            return ask_for_valid_call(problems)
-        return ask_for_call(list(self._rules.tools))
+        problems = [event.error for event in events if isinstance(event, InvalidCall)]
+        if not problems:
+            return ask_for_call(list(self._rules.tools))
+        return ask_for_valid_call(problems, [(c.name, c.arguments) for c in self._given])
 
     async def _object(self, schema: Schema) -> AsyncGenerator[Event, None]:
         payload = self._payload
@@ -291,14 +286,14 @@ class Turn:
                 return
             text = "".join(event.text for event in held if isinstance(event, Text))
             found = schema.read(text)
-            self._broke_off = self._broke_off or found.cut_off
+            self._cut_off = self._cut_off or found.cut_off
             if found.problem is None or last or self._cut_by is not None:
                 yield Text(found.text)
                 return
             payload = self._correction(ask_for_valid_object(found.problem))
 
-    async def _growing(self) -> AsyncGenerator[Event, None]:
-        growing = ObjectText()
+    async def _growing(self, schema: Schema) -> AsyncGenerator[Event, None]:
+        growing = ObjectText(schema)
         async for event in self._read(self._payload):
             if not isinstance(event, Text):
                 yield event
@@ -306,6 +301,7 @@ class Turn:
                 yield Text(text)
         if text := growing.flush():
             yield Text(text)
+        self._cut_off = self._cut_off or growing.cut_off
 
     async def _read(self, payload: Mapping[str, Any]) -> AsyncGenerator[Event, None]:
         """Send a request and yield the events of its reply, without the discarded parts."""
@@ -313,18 +309,41 @@ class Turn:
         parser = ToolCallParser(
             rules.tools, reasoning=rules.reasoning, parallel=rules.parallel, echoed=rules.echoed
         )
+        stop = _StopTexts(rules.stop)
         await self.open(payload)
         read = self.reader()
-        while not parser.done and (text := await read()):
-            for event in parser.feed(text):
+        ended = False
+        while not ended:
+            text = await read()
+            events = stop.cut(parser.feed(text)) if text else stop.end(parser.flush())
+            ended = not text or stop.hit or parser.done
+            if ended:
+                # Before the caller gets the last events, who may take time over them.
+                self.close()
+            for event in events:
                 if not isinstance(event, Discard):
-                    yield event
-        # The parser may have seen enough: cut the connection.
-        self.close()
-        for event in parser.flush():
-            if not isinstance(event, Discard):
-                yield event
-        self._broke_off = self._broke_off or parser.truncated
+                    yield self._checked(event)
+        self._note_end(parser, stop)
+
+    def _note_end(self, parser: ToolCallParser, stop: _StopTexts) -> None:
+        """Judge how the reply ended; a cut behind what is read of it does not count."""
+        cutter, self._cutter = self._cutter, None
+        if stop.hit:
+            self._cut_by = "stop"
+        else:
+            self._cut_by = None if cutter is None or parser.done else cutter.finish_reason
+        self._cut_off = self._cut_by == "length" or (parser.truncated and not stop.hit)
+
+    def _checked(self, event: Event) -> Event:
+        """Make a call invalid that does not fit the object that was asked for."""
+        schema = self._rules.call_schema
+        if schema is None or not isinstance(event, Call):
+            return event
+        problem = schema.problem(event.arguments)
+        if problem is None:
+            return event
+        error = f"The arguments are not valid: {problem}."
+        return InvalidCall(event.id, event.name, to_json(event.arguments), error, event.raw)
 
     def _correction(self, words: str) -> Mapping[str, Any]:
         """The conversation so far, the reply that will not do, and what is wrong with it."""
@@ -335,3 +354,74 @@ class Turn:
             {"role": "user", "content": words},
         ]
         return {**payload, "messages": turns}
+
+
+class _StopTexts:
+    """Cuts prose before a stop text, and lets calls and reasoning pass.
+
+    Attributes:
+        hit: Whether it has cut: what follows is not shown.
+    """
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self._cutter = ReplyCutter(texts)
+        self._idle = not texts
+
+    @property
+    def hit(self) -> bool:
+        return self._cutter.finish_reason is not None
+
+    def cut(self, events: Sequence[Event]) -> Sequence[Event]:
+        """Return what may be shown of the next events."""
+        return events if self._idle else list(self._cut(events))
+
+    def end(self, events: Sequence[Event]) -> Sequence[Event]:
+        """Return what may be shown of the last events, and what was held back."""
+        return [*self.cut(events), *_text(self._cutter.flush())]
+
+    def _cut(self, events: Sequence[Event]) -> Iterator[Event]:
+        for event in events:
+            if self.hit:
+                return
+            if isinstance(event, Text):
+                yield from _text(self._cutter.feed(event.text))
+            else:
+                yield from _text(self._cutter.flush())
+                yield event
+
+
+def _text(text: str) -> Sequence[Text]:
+    return [Text(text)] if text else []
+
+
+def no_forced_call(
+    errors: Sequence[str], said: str, *, cut_off: bool, for_object: bool
+) -> AI365VIPOutputError:
+    """Return the error for a call that had to come and did not, or not as it had to be.
+
+    Args:
+        errors: What is wrong with each call that came.
+        said: The model's reply.
+        cut_off: Whether the reply was cut off.
+        for_object: Whether the call was to bring an object that was asked for.
+    """
+    what = f"made a call that does not fit ({' '.join(errors)})" if errors else "made no call"
+    if cut_off:
+        advice = (
+            "The reply was cut off: raise max_tokens if it is set, or ask for less, for servers "
+            "have limits of their own."
+        )
+    elif for_object:
+        advice = (
+            "A larger model may follow the instruction; method='json_schema' asks for plain JSON "
+            "instead."
+        )
+    else:
+        advice = (
+            "A larger model may follow the instruction; tool_choice='auto' leaves it the choice."
+        )
+    return AI365VIPOutputError(
+        f"The model had to call a tool and {what}, even when it was asked again. It said: "
+        f"{said[:500]!r}. {advice}",
+        partial_text=said,
+    )

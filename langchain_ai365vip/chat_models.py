@@ -12,7 +12,6 @@ import ssl
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import tenacity
@@ -25,7 +24,13 @@ from langchain_core.language_models.chat_models import BaseChatModel, generate_f
 from langchain_core.load import dumpd
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
-from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
+from langchain_core.runnables import (
+    Runnable,
+    RunnableLambda,
+    RunnableMap,
+    RunnablePassthrough,
+    RunnablePick,
+)
 from langchain_core.tools import BaseTool
 from langchain_core.utils import from_env, secret_from_env
 from langchain_core.utils.function_calling import convert_to_json_schema
@@ -52,6 +57,7 @@ from langchain_ai365vip._client import (
 )
 from langchain_ai365vip._cutter import stop_texts
 from langchain_ai365vip._messages import REMIND_AFTER, count_message_tokens, to_wire
+from langchain_ai365vip._object_parser import ObjectParser
 from langchain_ai365vip._profiles import model_profile
 from langchain_ai365vip._protocol import (
     DEFAULT_MODEL,
@@ -70,7 +76,7 @@ from langchain_ai365vip._structured import Schema, titled
 from langchain_ai365vip._timeouts import Timeout
 from langchain_ai365vip._tokens import best_counter, loaded_counter, token_ids
 from langchain_ai365vip._tool_prompt import normalise_tool_choice, to_openai_tools
-from langchain_ai365vip._tooling import Tooling, output_parser, said_by_others
+from langchain_ai365vip._tooling import Tooling, said_by_others
 from langchain_ai365vip._turn import Rules, Turn
 from langchain_ai365vip._version import __version__
 
@@ -106,6 +112,7 @@ _TOOLING: Final = frozenset(
         "response_format",
         "output_schema",
         "partial_objects",
+        "include_raw",
     }
 )
 # What may differ without changing the answer: no part of the cache key.
@@ -793,16 +800,16 @@ class ChatAI365VIP(BaseChatModel):
             )
         wanted = None if schema is None else Schema.of(schema)
         schema = titled(schema)
+        as_call = method == "function_calling"
+        kwargs = {**kwargs, "include_raw": include_raw}
         bound = self._bound_to(schema, wanted, method, strict, partial_objects, kwargs)
-        parser = output_parser(schema, as_call=method == "function_calling")
+        parser = ObjectParser.of(schema, wanted, as_call=as_call)
         if not include_raw:
             return bound | parser
-        parsed = RunnablePassthrough.assign(
-            parsed=itemgetter("raw") | parser, parsing_error=lambda _: None
-        )
-        unparsed = RunnablePassthrough.assign(parsed=lambda _: None)
-        return RunnableMap(raw=bound) | parsed.with_fallbacks(
-            [unparsed], exception_key="parsing_error"
+        raw = RunnablePick("raw")
+        parsed = parser.model_copy(update={"quiet": True})
+        return RunnableMap(raw=bound) | RunnablePassthrough.assign(
+            parsed=raw | parsed, parsing_error=raw | RunnableLambda(parser.problem)
         )
 
     def _bound_to(

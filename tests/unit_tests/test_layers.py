@@ -31,7 +31,7 @@ LAYERS: list[set[str]] = [
     },
     {"_tokens", "_profiles", "_structured", "_reply", "_sealing"},
     {"_cutter", "_messages", "_client"},
-    {"_turn", "_chunks", "_tooling"},
+    {"_turn", "_chunks", "_tooling", "_object_parser"},
     {"chat_models", "_served", "_access"},
     {"_endpoint", "_llama"},
     {"server", "local", "batch"},
@@ -44,7 +44,8 @@ WITHOUT_AIOHTTP = {
     *LAYERS[0],
     *(LAYERS[1] - {"_failures", "_pool"}),
     *(LAYERS[2] - {"_reply"}),
-    *{"_cutter", "_messages", "_chunks", "_tooling", "chat_models", "_served", "batch", "local"},
+    *{"_cutter", "_messages", "_chunks", "_tooling", "_object_parser"},
+    *{"chat_models", "_served", "batch", "local"},
 }
 WITHOUT_LANGCHAIN = {
     *(LAYERS[0] - {"errors"}),

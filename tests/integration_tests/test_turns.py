@@ -1,0 +1,362 @@
+"""One turn: what is asked for again and how, what is handed out, and why the reply ended."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+from langchain_core.exceptions import OutputParserException
+from langchain_core.messages import AIMessage
+from pydantic import RootModel
+
+from langchain_ai365vip import ChatAI365VIP
+from langchain_ai365vip.errors import AI365VIPOutputError
+from tests.endpoint import Endpoint, in_turn
+from tests.integration_tests.test_tools import ADD, BROKEN, Joke, add, merged
+
+
+def call(name: str, **arguments: Any) -> str:
+    return f"<tool_call>\n{json.dumps({'name': name, 'arguments': arguments})}\n</tool_call>"
+
+
+ADD_9 = call("add", a=1, b=9)
+CUT = ADD[: ADD.index('"b"')]
+OBJECT = '{"setup": "s", "punchline": "p"}'
+ONE, NINE = {"a": 1, "b": 2}, {"a": 1, "b": 9}
+INVALID = "The arguments are not valid: b: is required and missing; "
+INVALID += 'a: "one" is not of type integer.'
+CUT_OFF = "The reply ended inside this call."
+JOKE = {
+    "type": "json_schema",
+    "json_schema": {"name": "Joke", "schema": Joke.model_json_schema()},
+}
+ANY: dict[str, Any] = {"tool_choice": "any"}
+SINGLE: dict[str, Any] = {"parallel_tool_calls": False}
+FORMAT: dict[str, Any] = {"response_format": JOKE}
+GROWING: dict[str, Any] = {"response_format": JOKE, "partial_objects": True}
+
+
+def gist(message: AIMessage) -> tuple[Any, ...]:
+    return (
+        message.text,
+        [each["args"] for each in message.tool_calls],
+        [(each["args"] or "").partition("\n")[0] for each in message.invalid_tool_calls],
+        message.response_metadata["finish_reason"],
+    )
+
+
+def wrong(*errors: str) -> list[str]:
+    return [f"[invalid tool call}} {error}" for error in errors]
+
+
+# what is bound, the replies in turn, and: text, calls, invalid calls, finish_reason
+CASES: dict[str, tuple[dict[str, Any], list[str], tuple[Any, ...]]] = {
+    "broken": ({}, [BROKEN, ADD], ("", [ONE], [], "tool_calls")),
+    "broken, beside an object": (FORMAT, [BROKEN, ADD], ("", [ONE], [], "tool_calls")),
+    "broken, beside a growing object": (GROWING, [BROKEN, ADD], ("", [ONE], [], "tool_calls")),
+    "broken twice, beside an object": (
+        FORMAT,
+        ["Hm. " + BROKEN, BROKEN],
+        ("Hm. ", [], wrong(INVALID), "stop"),
+    ),
+    "broken twice, beside a growing object": (
+        GROWING,
+        [BROKEN, "No."],
+        ("", [], wrong(INVALID), "stop"),
+    ),
+    "good and broken, beside an object": (
+        FORMAT,
+        [ADD + BROKEN, ADD_9],
+        ("", [ONE, NINE], [], "tool_calls"),
+    ),
+    "broken and good, forced": (
+        ANY,
+        [BROKEN + ADD, ADD_9],
+        ("", [ONE, NINE], [], "tool_calls"),
+    ),
+    "broken and good, forced, not mended": (
+        ANY,
+        [BROKEN + ADD, "No."],
+        ("", [ONE], wrong(INVALID), "tool_calls"),
+    ),
+    "none, forced, then broken and good": (
+        ANY,
+        ["No.", BROKEN + ADD],
+        ("", [ONE], wrong(INVALID), "tool_calls"),
+    ),
+    "a forced call comes before an object": (
+        {**ANY, **FORMAT},
+        [ADD],
+        ("", [ONE], [], "tool_calls"),
+    ),
+    "good and broken, answered by both": (
+        {},
+        [ADD + BROKEN, ADD + ADD_9],
+        ("", [ONE, NINE], [], "tool_calls"),
+    ),
+    "good and broken, answered by the good one": (
+        {},
+        [ADD + BROKEN, ADD],
+        ("", [ONE], wrong(INVALID), "tool_calls"),
+    ),
+    "the same call twice in one reply": ({}, [ADD + ADD], ("", [ONE, ONE], [], "tool_calls")),
+    "broken and good, one allowed": (
+        SINGLE,
+        [BROKEN + ADD],
+        ("", [ONE], wrong(INVALID), "tool_calls"),
+    ),
+    "broken, one allowed, two come": (
+        SINGLE,
+        [BROKEN, ADD_9 + ADD],
+        ("", [NINE], [], "tool_calls"),
+    ),
+    "cut, mended": ({}, ["So: " + CUT, ADD], ("So: ", [ONE], [], "tool_calls")),
+    "cut, not mended": ({}, ["So: " + CUT, "No."], ("So: ", [], wrong(CUT_OFF), "length")),
+    "cut, cut again": ({}, [CUT, CUT], ("", [], wrong(CUT_OFF), "length")),
+    "good and cut, not mended": (
+        {},
+        [ADD + CUT, "No."],
+        ("", [ONE], wrong(CUT_OFF), "length"),
+    ),
+    "broken, then cut": ({}, [BROKEN, CUT], ("", [], wrong(INVALID), "stop")),
+    "an object cut twice": (FORMAT, [OBJECT[:20], OBJECT[:20]], (OBJECT[:20], [], [], "length")),
+    "a growing object cut": (GROWING, [OBJECT[:20]], (OBJECT[:20], [], [], "length")),
+    "a growing object": (GROWING, ["Well: " + OBJECT], (OBJECT, [], [], "stop")),
+}
+
+
+@pytest.mark.parametrize("way", ["invoke", "stream"])
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_a_turn_makes_these_requests_and_has_this_result(
+    endpoint: Endpoint, case: tuple[dict[str, Any], list[str], tuple[Any, ...]], way: str
+) -> None:
+    settings, replies, expected = case
+    endpoint.pieces = in_turn(*[[reply[:9], reply[9:]] for reply in replies])
+    model = ChatAI365VIP(model="gpt-4o", base_url=endpoint.base_url, max_retries=0)
+    bound = model.bind_tools([add], **settings)
+    message: AIMessage = merged(bound.stream("x")) if way == "stream" else bound.invoke("x")
+    assert gist(message) == expected
+    assert endpoint.requests == len(replies)
+
+
+@pytest.fixture
+def model(endpoint: Endpoint) -> ChatAI365VIP:
+    return ChatAI365VIP(model="gpt-4o", base_url=endpoint.base_url, max_retries=0)
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        pytest.param(ADD, ("", [], wrong(CUT_OFF), "length"), id="inside a call"),
+        pytest.param("Fine. " + ADD, ("Fine. ", [], wrong(CUT_OFF), "length"), id="after prose"),
+        pytest.param("w " * 50, ("w " * 10, [], [], "length"), id="in prose"),
+        pytest.param("Fine.", ("Fine.", [], [], "stop"), id="not at all"),
+    ],
+)
+def test_max_tokens_is_a_cut_wherever_it_falls(
+    endpoint: Endpoint, model: ChatAI365VIP, reply: str, expected: tuple[Any, ...]
+) -> None:
+    endpoint.pieces = [reply]
+    message = model.bind_tools([add]).invoke("x", max_tokens=10)
+    assert gist(message)[1:] == expected[1:]
+    assert expected[0].startswith(message.text)
+    assert endpoint.requests == 1
+
+
+def test_a_cut_behind_the_only_call_that_may_come_does_not_count(
+    endpoint: Endpoint, model: ChatAI365VIP
+) -> None:
+    endpoint.pieces = [ADD + " then " * 100]
+    message = model.bind_tools([add], **SINGLE).invoke("x", max_tokens=60)
+    assert gist(message) == ("", [ONE], [], "tool_calls")
+
+
+def test_a_cut_after_a_call_is_a_cut(endpoint: Endpoint, model: ChatAI365VIP) -> None:
+    endpoint.pieces = [ADD + " then" * 100]
+    message = model.bind_tools([add]).invoke("x", max_tokens=60)
+    assert gist(message)[1:] == ([ONE], [], "length")
+
+
+def test_the_correction_says_which_calls_stand_and_repeats_are_left_out(
+    endpoint: Endpoint, model: ChatAI365VIP, caplog: pytest.LogCaptureFixture
+) -> None:
+    endpoint.pieces = in_turn([ADD + BROKEN], [ADD + ADD_9])
+    with caplog.at_level(logging.DEBUG, "langchain_ai365vip"):
+        model.bind_tools([add]).invoke("x")
+    asked = endpoint.bodies[1]["messages"][-1]["content"]
+    assert INVALID in asked
+    assert 'stand; do not repeat them:\n{"name": "add", "arguments": {"a": 1, "b": 2}}' in asked
+    assert "Left out a repeated call of 'add'" in caplog.text
+
+
+# -- forced calls that bring an object -----------------------------------------------------
+
+
+HALF = call("Joke", setup="s")
+MISSING = "The arguments are not valid: punchline: is required and missing."
+
+
+@pytest.mark.parametrize(
+    ("reply", "settings", "says"),
+    [
+        pytest.param(HALF, {}, f"made a call that does not fit ({MISSING})", id="misfit"),
+        pytest.param("No joke.", {}, "made no call", id="refusal"),
+        pytest.param(
+            call("Joke", setup="s" * 100, punchline="p"),
+            {"max_tokens": 10},
+            "The reply was cut off: raise max_tokens",
+            id="cut",
+        ),
+    ],
+)
+def test_an_object_that_a_call_does_not_bring_is_an_error_that_says_why(
+    endpoint: Endpoint, model: ChatAI365VIP, reply: str, settings: dict[str, Any], says: str
+) -> None:
+    endpoint.pieces = [reply]
+    with pytest.raises(AI365VIPOutputError) as raised:
+        model.with_structured_output(Joke, **settings).invoke("x")
+    assert says in str(raised.value)
+    assert endpoint.requests == 2
+
+    structured = model.with_structured_output(Joke, include_raw=True, **settings)
+    whole, streamed = structured.invoke("x"), merged_dicts(structured.stream("x"))
+    for result in (whole, streamed):
+        assert isinstance(result, dict)
+        assert result.keys() == {"raw", "parsed", "parsing_error"}
+        assert result["parsed"] is None
+        assert isinstance(result["parsing_error"], AI365VIPOutputError)
+        assert says in str(result["parsing_error"])
+        assert result["raw"].text == ("" if "<" in reply else reply)
+    assert endpoint.requests == 6
+
+
+def merged_dicts(parts: Any) -> dict[str, Any]:
+    whole: dict[str, Any] = {}
+    for part in parts:
+        for name, value in part.items():
+            mergeable = isinstance(value, AIMessage) and name in whole
+            whole[name] = whole[name] + value if mergeable else value
+    return whole
+
+
+@pytest.mark.parametrize("schema", [Joke, Joke.model_json_schema()], ids=["class", "dict"])
+def test_include_raw_gives_the_message_and_the_object(
+    endpoint: Endpoint, model: ChatAI365VIP, schema: Any
+) -> None:
+    good = {"setup": "s", "punchline": "p"}
+    endpoint.pieces = in_turn([HALF], [call("Joke", **good)], [call("Joke", **good)])
+    structured = model.with_structured_output(schema, include_raw=True)
+    expected = Joke(**good) if schema is Joke else good
+    for result in (structured.invoke("x"), merged_dicts(structured.stream("x"))):
+        assert isinstance(result, dict)
+        assert result["parsed"] == expected
+        assert result["parsing_error"] is None
+        assert result["raw"].tool_calls[0]["args"] == good
+    assert endpoint.requests == 3
+
+
+# -- objects in the text -------------------------------------------------------------------
+
+
+class Jokes(RootModel[list[Joke]]):
+    """Some jokes."""
+
+
+LIST = f"[{OBJECT}, {OBJECT}]"
+ALL = [{"setup": "s", "punchline": "p"}] * 2
+
+
+def paced_parts(endpoint: Endpoint, structured: Any, pieces: Sequence[str]) -> Iterator[Any]:
+    """Stream, and let each piece through when what the ones before it gave was seen."""
+    endpoint.paced, endpoint.pieces = True, pieces
+    endpoint.release(1)
+    for part in structured.stream("x"):
+        yield part
+        endpoint.release(1)
+
+
+def test_a_list_grows_item_by_item(endpoint: Endpoint, model: ChatAI365VIP) -> None:
+    pieces = ['[{"setup": "s"', ', "punchline": "p"}, {"se', 'tup": "s", "punchline": "p"', "}]"]
+    schema = {"title": "Jokes", "type": "array", "items": Joke.model_json_schema()}
+    structured = model.with_structured_output(schema, method="json_schema", partial_objects=True)
+    growth: list[Any] = []
+    for part in paced_parts(endpoint, structured, pieces):
+        growth.append(part)
+        if part == ALL:
+            endpoint.release_all()
+    assert growth == [[{"setup": "s"}], [ALL[0], {}], ALL]
+    assert endpoint.requests == 1
+
+
+@pytest.mark.parametrize("partial", [False, True], ids=["whole", "growing"])
+def test_a_list_of_a_class_comes_whole(
+    endpoint: Endpoint, model: ChatAI365VIP, partial: bool
+) -> None:
+    endpoint.pieces = ["Sure: ", *LIST, " Bye."]
+    structured = model.with_structured_output(Jokes, method="json_schema", partial_objects=partial)
+    expected = Jokes.model_validate(ALL)
+    assert list(structured.stream("x"))[-1] == structured.invoke("x") == expected
+    assert endpoint.requests == 2
+
+
+CUT_OBJECT = '{"setup": "s", "punchl'
+MISFIT = '{"setup": "s"}'
+
+
+@pytest.mark.parametrize("partial", [False, True], ids=["whole", "growing"])
+@pytest.mark.parametrize("schema", [Joke, Joke.model_json_schema()], ids=["class", "dict"])
+@pytest.mark.parametrize(
+    ("reply", "says", "reason"),
+    [
+        pytest.param("No joke.", "holds no JSON object", "stop", id="none"),
+        pytest.param(MISFIT, "punchline", "stop", id="misfit"),
+        pytest.param(CUT_OBJECT, "ends before it is complete", "length", id="cut"),
+    ],
+)
+async def test_an_object_that_never_comes_is_an_error_in_a_stream_too(
+    endpoint: Endpoint,
+    model: ChatAI365VIP,
+    reply: str,
+    says: str,
+    reason: str,
+    schema: Any,
+    partial: bool,
+) -> None:
+    endpoint.pieces = [reply]
+
+    def structured(*, include_raw: bool) -> Any:
+        return model.with_structured_output(
+            schema, method="json_schema", partial_objects=partial, include_raw=include_raw
+        )
+
+    strict, lenient = structured(include_raw=False), structured(include_raw=True)
+    with pytest.raises(OutputParserException, match=says):
+        strict.invoke("x")
+    with pytest.raises(OutputParserException, match=says):
+        list(strict.stream("x"))
+    with pytest.raises(OutputParserException, match=says):
+        [part async for part in strict.astream("x")]
+    parts = [part async for part in lenient.astream("x")]
+    for result in (lenient.invoke("x"), merged_dicts(lenient.stream("x")), merged_dicts(parts)):
+        assert result["parsed"] is None
+        assert isinstance(result["parsing_error"], OutputParserException)
+        assert (result["raw"].text, result["raw"].response_metadata["finish_reason"]) == (
+            reply,
+            reason,
+        )
+    assert endpoint.requests == (6 if partial else 12)
+
+
+def test_include_raw_goes_with_growing_objects(endpoint: Endpoint, model: ChatAI365VIP) -> None:
+    endpoint.pieces = ["Sure: ", OBJECT, " Bye."]
+    structured = model.with_structured_output(
+        Joke.model_json_schema(), method="json_schema", partial_objects=True, include_raw=True
+    )
+    for result in (structured.invoke("x"), merged_dicts(structured.stream("x"))):
+        assert isinstance(result, dict)
+        assert (result["raw"].text, result["parsed"]) == (OBJECT, ALL[0])
+        assert result["parsing_error"] is None
+    assert endpoint.requests == 2
