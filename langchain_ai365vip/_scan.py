@@ -382,6 +382,7 @@ _THINK_END_PREFIXES = prefixes({"</think>"})
 _NAME = re.compile(r"\w*")
 _NOT_TAG = re.compile(r"[^<]*")
 _NOT_OPENING = {"{": re.compile(r"[^{]*"), "[": re.compile(r"[^\[]*")}
+_ITEM_STARTS = "{[\"'-0123456789"
 _NO_TAGS = Tags(frozenset(), frozenset(), frozenset(), frozenset())
 
 
@@ -416,7 +417,8 @@ class ObjectFinder:
     def _object(self) -> Pull[None]:
         candidate = Candidate(bare=True)
         candidate.open(self._source.take())
-        if self._opening == "{" and not (yield from self._begins_like_object(candidate)):
+        begins = self._begins_like_object if self._opening == "{" else self._begins_like_list
+        if not (yield from begins(candidate)):
             self._skipped += candidate.parts
             return
         self.found.append(candidate)
@@ -436,6 +438,12 @@ class ObjectFinder:
         yield from source.run(_NAME, candidate.add)
         yield from source.run(SPACE, candidate.add)
         return char.isidentifier() and (yield from source.peek()) == ":"
+
+    def _begins_like_list(self, candidate: Candidate) -> Pull[bool]:
+        """Whether an item follows: a link and a box to tick have words and spaces in them."""
+        yield from self._source.run(SPACE, candidate.add)
+        char = yield from self._source.peek()
+        return not self._first_only or (char != "" and char in _ITEM_STARTS)
 
     def _skip_reasoning(self) -> Pull[None]:
         source, skip = self._source, self._skipped.append

@@ -20,7 +20,7 @@ from pydantic.v1 import ValidationError as ValidationErrorV1
 
 from langchain_ai365vip._json_check import schema_errors
 from langchain_ai365vip._json_coerce import coerce
-from langchain_ai365vip._json_schema import has_foreign_keys
+from langchain_ai365vip._json_schema import has_foreign_keys, resolve
 from langchain_ai365vip._json_text import read_json
 from langchain_ai365vip._scan import ObjectFinder, Source, split
 from langchain_ai365vip._scan import Value as ScannedValue
@@ -154,9 +154,9 @@ class Schema:
 
     @property
     def opening(self) -> str:
-        """The first character of what is wanted: a list, as pydantic's root models do, or not."""
-        is_list = self.json_schema is not None and self.json_schema.get("type") == "array"
-        return "[" if is_list else "{"
+        """The bracket that it begins with: pydantic's root models may ask for a list."""
+        schema = resolve(self.json_schema, self.json_schema)
+        return "[" if isinstance(schema, Mapping) and schema.get("type") == "array" else "{"
 
     def _read_object(self, found: ScannedValue) -> Found:
         try:

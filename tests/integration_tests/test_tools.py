@@ -19,7 +19,7 @@ from langchain_core.messages import (
     ToolMessage,
 )
 from langchain_core.tools import tool
-from pydantic import BaseModel
+from pydantic import BaseModel, RootModel
 
 from langchain_ai365vip import ChatAI365VIP
 from langchain_ai365vip.errors import AI365VIPOutputError
@@ -244,6 +244,25 @@ def test_partial_objects_grow_as_they_arrive(endpoint: Endpoint, model: ChatAI36
             endpoint.release_all()
     assert seen[0] == {"setup": "Kn"}
     assert seen[-1] == {"setup": "Knock", "punchline": "Who?"}
+
+
+class Jokes(RootModel[list[Joke]]):
+    """Jokes."""
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [Jokes, {"title": "Jokes", "type": "array", "items": Joke.model_json_schema()}],
+    ids=["root model", "dict"],
+)
+def test_a_list_grows_item_by_item(endpoint: Endpoint, model: ChatAI365VIP, schema: Any) -> None:
+    jokes = [{"setup": "Knock", "punchline": "Who?"}, {"setup": "Why", "punchline": "Because."}]
+    text = json.dumps(jokes)
+    endpoint.pieces = ["Sure: ", text[:10], text[10:50], text[50:], " Bye"]
+    structured = model.with_structured_output(schema, method="json_schema", partial_objects=True)
+    *_, last = structured.stream("Two jokes")
+    whole: Any = last.model_dump() if isinstance(last, BaseModel) else last
+    assert whole == jokes
 
 
 def test_include_raw_returns_the_error_of_an_object_that_never_fits(

@@ -224,8 +224,8 @@ def test_any_text_is_read_without_an_exception(reply: str) -> None:
 # --- the object while it grows ----------------------------------------------------------
 
 
-def grown(pieces: list[str]) -> tuple[str, str]:
-    growing = ObjectText()
+def grown(pieces: list[str], schema: Schema | None = None) -> tuple[str, str]:
+    growing = ObjectText(schema)
     return "".join(map(growing.feed, pieces)), growing.flush()
 
 
@@ -248,3 +248,28 @@ def test_the_object_is_passed_on_with_each_piece() -> None:
 def test_a_reply_without_an_object_comes_at_the_end(reply: str) -> None:
     for pieces in ([reply], list(reply)):
         assert grown(pieces) == ("", reply)
+
+
+class Jokes(RootModel[list[Joke]]):
+    """Jokes."""
+
+
+@pytest.mark.parametrize("around", ["{}", "See [the docs](x), [ ] and []:\n```json\n{}\n```\nOk"])
+@pytest.mark.parametrize("body", [f"[{GOOD}, {GOOD}]", "[]", '[ [1], ["x"]]', "[1, 2]"])
+def test_a_list_is_passed_on_whole_while_it_grows(around: str, body: str) -> None:
+    reply = around.replace("{}", body)
+    for pieces in ([reply], list(reply), [reply[:20], reply[20:]]):
+        assert grown(pieces, Schema.of(Jokes)) == ((body, "") if body != "[]" else ("", reply))
+
+
+LISTS: dict[str, Any] = {
+    "a root model": Jokes,
+    "a JSON schema": {"title": "Jokes", "type": "array", "items": JOKE_SCHEMA},
+    "a reference": {"$ref": "#/$defs/L", "$defs": {"L": {"type": "array"}}},
+}
+
+
+@pytest.mark.parametrize("schema", LISTS.values(), ids=list(LISTS))
+def test_a_schema_knows_whether_it_begins_as_a_list(schema: Any) -> None:
+    assert Schema.of(schema).opening == "["
+    assert Schema.of(Joke).opening == Schema().opening == "{"
