@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
 
 from langchain_ai365vip import ChatAI365VIP
 from langchain_ai365vip.batch import Progress, abatch_file, batch_file
@@ -239,10 +242,12 @@ def test_after_kill_9_only_the_rows_in_flight_are_asked_again(
     process.wait()
     endpoint.release_all()
     first = asked(endpoint)
+    written = [row["id"] for row in read(target)]
     batch_file(source, target, model)
     assert sorted(row["id"] for row in read(target)) == list(range(40))
     assert len(first) <= 24
     assert endpoint.requests <= 44
+    assert [asked(endpoint).count(f"row {n}") for n in written] == [1] * len(written)
 
 
 @pytest.mark.heavy
@@ -264,4 +269,50 @@ def test_a_hundred_thousand_rows_are_never_in_memory(
     finally:
         tracemalloc.stop()
     assert (progress.skipped, progress.answered) == (count - 200, 200)
+    assert peak < os.path.getsize(source) / 3
+
+
+class InstantModel(BaseChatModel):
+    """Answers without a network, so that 100,000 rows take seconds and no memory of their own."""
+
+    @property
+    def _llm_type(self) -> str:
+        return "instant"
+
+    def _generate(self, messages: Any, stop: Any = None, *_: Any, **__: Any) -> ChatResult:
+        raise AssertionError("rows are answered asynchronously")
+
+    async def _agenerate(self, messages: Any, stop: Any = None, *_: Any, **__: Any) -> ChatResult:
+        return ChatResult(generations=[ChatGeneration(message=AIMessage(messages[-1].text))])
+
+
+_MEASURED = """
+import re, sys
+from langchain_ai365vip.batch import batch_file
+from tests.integration_tests.test_batch import InstantModel
+
+def most():
+    # Not ru_maxrss, in which Linux counts the parent process, too.
+    return int(re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1]) * 1024
+
+before = most()
+progress = batch_file(sys.argv[1], sys.argv[2], InstantModel(), ordered=True)
+print(progress.answered, most() - before)
+"""
+
+
+@pytest.mark.heavy
+def test_a_hundred_thousand_rows_are_answered_without_being_in_memory(tmp_path: Path) -> None:
+    count, padding = 100_000, "x" * 1000
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    with source.open("w", encoding="utf-8") as rows:
+        rows.writelines(json.dumps(f"{n} {padding}") + "\n" for n in range(count))
+    # In a process of its own: its memory is measured, which slows nothing down.
+    command = [sys.executable, "-c", _MEASURED, str(source), str(target)]
+    ran = subprocess.run(command, stdout=subprocess.PIPE, check=True, cwd=Path(__file__).parents[2])
+    answered, peak = map(int, ran.stdout.split())
+    assert answered == count
+    with target.open(encoding="utf-8") as answers:
+        outputs = (json.loads(line)["output"] for line in answers)
+        assert all(output == f"{n} {padding}" for n, output in enumerate(outputs))
     assert peak < os.path.getsize(source) / 3
