@@ -11,7 +11,7 @@ from time import process_time
 
 from aiohttp import web
 
-from tests.benchmarks.fakes import PacedModel, paced_tokens
+from tests.benchmarks.fakes import PacedModel
 from tests.benchmarks.load import Load, find_load
 
 
@@ -22,9 +22,10 @@ class Host(ABC):
     def app(self) -> web.Application:
         """Return the application to serve."""
 
-    @abstractmethod
     async def generate(self, load: Load) -> None:
         """Make one reply's tokens without serving them."""
+        async for _ in PacedModel().astream(load.prompt):
+            pass
 
     def serve(self) -> int:
         """Start serving on loopback and return the port."""
@@ -59,7 +60,7 @@ class Host(ABC):
 
 
 class BareHandler(Host):
-    """An aiohttp.web handler that writes each token as it comes."""
+    """An aiohttp.web handler that writes each token of the same model as it comes."""
 
     def app(self) -> web.Application:
         async def handle(request: web.Request) -> web.StreamResponse:
@@ -67,18 +68,14 @@ class BareHandler(Host):
             response = web.StreamResponse()
             response.enable_chunked_encoding()
             await response.prepare(request)
-            async for text in paced_tokens(load):
-                await response.write(text.encode())
+            async for chunk in PacedModel().astream(load.prompt):
+                await response.write(chunk.text.encode())
             await response.write_eof()
             return response
 
         app = web.Application()
         app.router.add_post("/api/chat", handle)
         return app
-
-    async def generate(self, load: Load) -> None:
-        async for _ in paced_tokens(load):
-            pass
 
 
 class OurServer(Host):
@@ -88,10 +85,6 @@ class OurServer(Host):
         server = importlib.import_module("langchain_ai365vip.server")
         app: web.Application = server.create_app(PacedModel())
         return app
-
-    async def generate(self, load: Load) -> None:
-        async for _ in PacedModel().astream(load.prompt):
-            pass
 
 
 HOSTS: dict[str, type[Host]] = {"bare-host": BareHandler, "ours-host": OurServer}

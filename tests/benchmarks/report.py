@@ -39,14 +39,14 @@ COLUMNS = {
 }
 _TITLES = {
     **{scenario.name: scenario.title for scenario in STREAMS + OTHERS},
-    "server": "server side, 50 streams, a token every 10 ms",
+    "server": "server side, 50 streams, a token every 10 ms, less what the model costs alone",
     "import": "import, without the interpreter's own start",
 }
 _LABELS = {
-    ("server", "bare-host"): "bare aiohttp.web handler",
+    ("server", "bare-host"): "bare aiohttp.web handler around the same model",
     ("server", "ours-host"): "create_app(model)",
     ("import", "core"): "langchain_core's chat models and aiohttp",
-    ("import", "ours"): "langchain_ai365vip",
+    ("import", "ours"): "ChatAI365VIP of langchain_ai365vip",
     ("import", "openai"): "langchain_openai",
     ("import", "mistral"): "langchain_mistralai",
     ("import", "ollama"): "langchain_ollama",

@@ -368,7 +368,7 @@ class Runner:
 
     def _imports(self) -> None:
         statements = {
-            "ours": "import langchain_ai365vip",
+            "ours": "from langchain_ai365vip import ChatAI365VIP",
             "core": "import langchain_core.language_models.chat_models, aiohttp",
             "openai": "import langchain_openai",
             "mistral": "import langchain_mistralai",
