@@ -56,6 +56,7 @@ MAX_REDIRECTS: Final = 3
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _MAX_WAIT: Final = 60.0
 _LARGE_BODY: Final = 2**20
+_FOR_AN_ERRORS_BODY: Final = 10.0
 
 OnRetry = Callable[[tenacity.RetryCallState], Awaitable[None] | None]
 
@@ -96,7 +97,8 @@ class AI365VIP:
         timeout: Time limits.
         headers: Further request headers.
         max_retries: Retries (not attempts) of a request that failed before its first text.
-        max_connections: Bound on open connections; `None`: none.
+        max_connections: Bound on open connections; `None`: none. A request that waits longer
+            for a free one than `timeout`'s `connect` is an error.
         tls: `None` verifies against the system's authorities; otherwise the context to use.
         ca_bundle: Path of a PEM file of authorities to trust instead.
 
@@ -367,9 +369,11 @@ class AI365VIP:
         # Redirects stay with one origin, so that the proxy stays the same, too.
         proxy = self._proxy_for(request.url)
         redact = self._redactor(proxy)
+        total = self.timeout.total
+        total_at = None if total is None else asyncio.get_running_loop().time() + total
         next_request = request
         for _ in range(MAX_REDIRECTS + 1):
-            answer = await self._post(next_request, proxy, redact)
+            answer = await self._post(next_request, proxy, total_at, redact)
             if isinstance(answer, Reply):
                 return answer
             next_request = answer
@@ -380,20 +384,20 @@ class AI365VIP:
         )
 
     async def _post(
-        self, request: _Request, proxy: Proxy | None, redact: Redactor
+        self, request: _Request, proxy: Proxy | None, total_at: float | None, redact: Redactor
     ) -> Reply | _Request:
         """Send once; return the reply, or the request to where a harmless redirect points."""
         loop = asyncio.get_running_loop()
         pooled = sessions_of(loop).get(self._settings(proxy))
-        deadline = HeadDeadline(loop, self.timeout)
+        deadline = HeadDeadline(loop, self.timeout, total_at)
         # From before its head on: a sibling's aclose() must not cut it.
         with pooled:
             response = await self._head(request, pooled, proxy, deadline, redact)
             if response.status == 200:
-                reply = Reply(response, pooled, self.timeout, deadline, redact)
+                reply = Reply(response, pooled, self.timeout, deadline.step_at, total_at, redact)
         if response.status == 200:
             try:
-                await reply.start(self.timeout)
+                await reply.start()
             except BaseException:
                 reply.close()
                 raise
@@ -403,7 +407,7 @@ class AI365VIP:
             if following is not None:
                 return following
             raise redirect_error(_without_body(response), request.url, why_not, redact)
-        raise answer_error(await _answer(response, self.timeout), request.url, redact)
+        raise answer_error(await _answer(response, self.timeout, total_at), request.url, redact)
 
     async def _head(
         self,
@@ -601,10 +605,14 @@ def _in_pieces(body: bytes) -> bytes | io.BytesIO:
     return body if len(body) < _LARGE_BODY else io.BytesIO(body)
 
 
-async def _answer(response: aiohttp.ClientResponse, timeout: Timeout) -> Answer:
+async def _answer(
+    response: aiohttp.ClientResponse, timeout: Timeout, total_at: float | None
+) -> Answer:
     """Read the beginning of an error's body; without it the status still counts."""
     body = bytearray()
-    limit = min(timeout.between_bytes or 10.0, 10.0)
+    limit = min(timeout.between_bytes or _FOR_AN_ERRORS_BODY, _FOR_AN_ERRORS_BODY)
+    if total_at is not None:
+        limit = min(limit, total_at - asyncio.get_running_loop().time())
     try:
         await asyncio.wait_for(_read_beginning(response, body), limit)
     except (aiohttp.ClientError, HttpProcessingError, CodingError, asyncio.TimeoutError, OSError):

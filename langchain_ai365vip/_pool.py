@@ -275,6 +275,9 @@ def socks_connector(proxy: Proxy, **limits: Any) -> aiohttp.BaseConnector:
 def _trace_config() -> aiohttp.TraceConfig:
     """Tell each request's `HeadDeadline` (its trace context) which step it has reached."""
 
+    async def queued(_session: Any, context: Any, _params: Any) -> None:
+        context.trace_request_ctx.queued()
+
     async def connecting(_session: Any, context: Any, _params: Any) -> None:
         context.trace_request_ctx.connecting()
 
@@ -285,6 +288,7 @@ def _trace_config() -> aiohttp.TraceConfig:
         context.trace_request_ctx.connected(reused=True)
 
     config = aiohttp.TraceConfig()
+    config.on_connection_queued_start.append(queued)
     config.on_connection_create_start.append(connecting)
     config.on_connection_create_end.append(connected)
     config.on_connection_reuseconn.append(reused)

@@ -25,7 +25,7 @@ from langchain_ai365vip._failures import (
 )
 from langchain_ai365vip._pool import PooledSession
 from langchain_ai365vip._redaction import Redactor
-from langchain_ai365vip._timeouts import BodyWatchdog, HeadDeadline, Timeout
+from langchain_ai365vip._timeouts import BodyWatchdog, Timeout
 from langchain_ai365vip.errors import AI365VIPAPIError, AI365VIPError, AI365VIPResponseError
 
 _SHORT: Final = 2.0
@@ -66,7 +66,8 @@ class Reply:
         response: aiohttp.ClientResponse,
         pooled: PooledSession,
         timeout: Timeout,
-        deadline: HeadDeadline,
+        first_at: float | None,
+        total_at: float | None,
         redact: Redactor,
     ) -> None:
         self._response = response
@@ -85,14 +86,15 @@ class Reply:
         self._closed = False
         self._loop = asyncio.get_running_loop()
         self._watchdog = BodyWatchdog(
-            self._loop, timeout.first_byte, deadline, self._stalled, self._look_for_a_broken_body
+            *(self._loop, timeout, first_at, total_at),
+            *(self._stalled, self._look_for_a_broken_body),
         )
         self._pauses = pooled.pauses
         # A pause must not use up a short limit.
         self._may_pause = timeout.between_bytes is None or timeout.between_bytes > _SHORT
         pooled.admit(self)
 
-    async def start(self, timeout: Timeout) -> None:
+    async def start(self) -> None:
         """Wait for the first text and make sure that it is a reply at all.
 
         Raises:
@@ -108,7 +110,7 @@ class Reply:
                     headers=plain_headers(self._response.headers, self._redact),
                 )
             )
-        self._watchdog.limit_to(timeout.between_bytes)
+        self._watchdog.text_came()
         content_type = self._response.headers.get("Content-Type")
         error: AI365VIPError | None = None
         if content_type is not None:

@@ -7,28 +7,30 @@ import math
 import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from typing_extensions import Self
 
 if sys.version_info >= (3, 11):
-    from asyncio import timeout as _timeout
+    from asyncio import timeout_at
 else:  # aiohttp depends on async_timeout there
-    from async_timeout import timeout as _timeout
+    from async_timeout import timeout_at
 
 
 class Timeout(NamedTuple):
     """Time limits of a request, in seconds; `None` switches one off.
 
     Attributes:
-        connect: To look up the name, connect, and agree on TLS. Default 10.
+        connect: To look up the name, connect, and agree on TLS. Default 10. Before that, as
+            long again to wait for a free connection, where `max_connections` are in use.
         first_byte: From then to the first byte of the reply's text. Default 120: a
             language model may read a long prompt before it says a word, and this wire
             has no keep-alive bytes.
-        between_bytes: Between two reads of the reply, counted only while the caller is
-            waiting for text. Default 60.
-        total: For the whole request, retries not included. Default none: a long answer
-            is not a fault.
+        between_bytes: Between two reads of the reply. Default 60. Async methods read when
+            the caller asks for text, so that a slow caller is not a slow server; the sync
+            ones read ahead of it.
+        total: For the whole request, redirects and an error's body included, retries not.
+            Default none: a long answer is not a fault.
     """
 
     connect: float | None = 10.0
@@ -60,6 +62,9 @@ class Timeout(NamedTuple):
         return timeout
 
 
+_QUEUED: Final = "waiting for one of max_connections to be free"
+
+
 class HeadDeadline:
     """A deadline over the steps up to the response head, moved on as they pass.
 
@@ -67,60 +72,69 @@ class HeadDeadline:
     call the step methods.
 
     Attributes:
-        step: What is under way, or was when time ran out.
-        reused: Whether the connection had served a request before.
-        first_text_at: When the first text must be there (loop time); `None`: no limit.
-        total_at: When all must be there, likewise.
+        step: What is under way, in words.
+        step_at: When its own limit passes (loop time).
+        reused: Whether the connection had served another request.
     """
 
     __slots__ = (
-        *("_loop", "_nearest", "_scope", "_timeout"),
-        *("first_text_at", "reused", "step", "total_at"),
+        "_loop",
+        "_nearest",
+        "_scope",
+        "_timeout",
+        "_total_at",
+        "reused",
+        "step",
+        "step_at",
     )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, timeout: Timeout) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, timeout: Timeout, total_at: float | None
+    ) -> None:
         self._loop = loop
         self._timeout = timeout
-        self.total_at = None if timeout.total is None else loop.time() + timeout.total
-        self.first_text_at: float | None = None
+        self._total_at = total_at
         self._scope: Any = None
-        self.step = "waiting for a free connection"
+        self.step = _QUEUED
+        self.step_at: float | None = None
         self._nearest = "total"
         self.reused = False
 
     def running(self) -> AbstractAsyncContextManager[Any]:
         """The scope in which the deadline cancels the current task."""
-        self._scope = _timeout(self._timeout.total)
+        self._scope = timeout_at(self._total_at)
         return self._scope  # type: ignore[no-any-return]
 
     def __deepcopy__(self, memo: object) -> Self:
         """Return itself: aioresponses, in its users' tests, copies a request's arguments."""
         return self
 
+    def queued(self) -> None:
+        """As many connections are in use as may be."""
+        self._enter(_QUEUED, "connect")
+
     def connecting(self) -> None:
         """A new connection is being made."""
         self.reused = False
-        self._enter("connecting", "connect", self._from_now(self._timeout.connect))
+        self._enter("connecting", "connect")
 
     def connected(self, *, reused: bool) -> None:
         """A connection is there; from now on the server is what we wait for."""
         self.reused = reused
-        self.first_text_at = self._from_now(self._timeout.first_byte)
-        self._enter("waiting for the first byte of the reply", "first_byte", self.first_text_at)
+        self._enter("waiting for the first byte of the reply", "first_byte")
 
     @property
     def limit(self) -> str:
         """The limit that passes first in this step, in words."""
         return f"{self._nearest} is {getattr(self._timeout, self._nearest)} s"
 
-    def _from_now(self, limit: float | None) -> float | None:
-        return None if limit is None else self._loop.time() + limit
-
-    def _enter(self, step: str, name: str, step_at: float | None) -> None:
+    def _enter(self, step: str, name: str) -> None:
         self.step = step
-        self._nearest, at = "total", self.total_at
-        if step_at is not None and (at is None or step_at < at):
-            self._nearest, at = name, step_at
+        self._nearest, at = "total", self._total_at
+        limit: float | None = getattr(self._timeout, name)
+        self.step_at = None if limit is None else self._loop.time() + limit
+        if self.step_at is not None and (at is None or self.step_at < at):
+            self._nearest, at = name, self.step_at
         if sys.version_info >= (3, 11):
             self._scope.reschedule(at)
         elif at is not None:
@@ -130,10 +144,18 @@ class HeadDeadline:
 
 
 class BodyWatchdog:
-    """Calls `expired` when the first text is late, or a reader has waited too long for more.
+    """Calls `expired` when a reader has waited longer than its limit for bytes.
 
     aiohttp's own `sock_read` re-arms a timer at every read; this one only notes the time
     (`since`) and looks at it now and then, and calls `look` as often.
+
+    Args:
+        loop: The reader's loop.
+        timeout: The limits.
+        first_at: When the limit for the first text passes, which began with the head.
+        total_at: When the limit of the whole request passes.
+        expired: Called once, with the limit that passed, in words.
+        look: Called now and then.
 
     Attributes:
         since: When the current wait began (loop time), or `None` while nobody waits: a
@@ -142,7 +164,7 @@ class BodyWatchdog:
     """
 
     __slots__ = (
-        *("_expired", "_first_at", "_handle", "_limit", "_look", "_loop", "_total_at"),
+        *("_expired", "_first_at", "_handle", "_limit", "_look", "_loop", "_timeout", "_total_at"),
         *("now", "since"),
     )
 
@@ -151,28 +173,29 @@ class BodyWatchdog:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        limit: float | None,
-        deadline: HeadDeadline,
+        timeout: Timeout,
+        first_at: float | None,
+        total_at: float | None,
         expired: Callable[[str], None],
         look: Callable[[], None],
     ) -> None:
         self._loop = loop
         self.now = loop.time
-        self._limit = limit
-        # The head's limit goes on up to the first text: a late head leaves less of it.
-        self._first_at = deadline.first_text_at
-        self._total_at = deadline.total_at
+        self._timeout = timeout
+        self._first_at = first_at
+        self._limit: float | None = None
+        self._total_at = total_at
         self._expired = expired
         self._look = look
         self._handle: asyncio.TimerHandle | None = None
         self.since: float | None = None
         self._arm()
 
-    def limit_to(self, limit: float | None) -> None:
-        """Set the limit for each of the waits after the first text."""
+    def text_came(self) -> None:
+        """Measure each wait by itself from now on."""
         self._first_at = None
-        self._limit = limit
-        if limit is not None and limit < self._LOOK_EVERY:
+        self._limit = self._timeout.between_bytes
+        if self._limit is not None and self._limit < self._LOOK_EVERY:
             self.stop()
             self._arm()
 
@@ -185,8 +208,10 @@ class BodyWatchdog:
     def _arm(self) -> None:
         now = self.now()
         at = now + self._LOOK_EVERY
-        if (due := self._due(now)) is not None:
-            at = min(at, due)
+        if self._limit is not None:
+            at = min(at, (now if self.since is None else self.since) + self._limit)
+        if self._first_at is not None:
+            at = min(at, self._first_at)
         if self._total_at is not None:
             at = min(at, self._total_at)
         self._handle = self._loop.call_at(at, self._check)
@@ -194,18 +219,11 @@ class BodyWatchdog:
     def _check(self) -> None:
         now = self.now()
         if self._total_at is not None and now >= self._total_at:
-            self._expired("the total time limit passed")
-        elif self.since is not None and (due := self._due(now)) is not None and now >= due:
-            what = "no byte came for" if self._first_at is None else "no text came within"
-            self._expired(f"{what} {self._limit:g} s")
+            self._expired(f"total is {self._timeout.total} s")
+        elif self._first_at is not None and now >= self._first_at:
+            self._expired(f"first_byte is {self._timeout.first_byte} s")
+        elif self.since is not None and self._limit is not None and now >= self.since + self._limit:
+            self._expired(f"between_bytes is {self._limit} s")
         else:
             self._look()
             self._arm()
-
-    def _due(self, now: float) -> float | None:
-        """When the wait that goes on, or one that would begin now, has taken too long."""
-        if self._first_at is not None:
-            return self._first_at
-        if self._limit is None:
-            return None
-        return (now if self.since is None else self.since) + self._limit
