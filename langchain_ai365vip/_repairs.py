@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 _GAP = re.compile(r"[\s,;:{}\[\]]*")
 _REST = re.compile(r"[\s,;:{}\[\]()`]*\Z")
 _EMPTY = {
-    "{": re.compile(r"([\s,;:{}\[\]]*?)\{\s*(?:\}|\Z)"),
-    "[": re.compile(r"([\s,;:{}\[\]]*?)\[\s*(?:\]|\Z)"),
+    "{": re.compile(r"([\s,;:{}\[\]]*?)\{[\s,]*(?:\}|\Z)"),
+    "[": re.compile(r"([\s,;:{}\[\]]*?)\[[\s,]*(?:\]|\Z)"),
 }
 _SEPARATOR = re.compile(r"[\s,;{}\[\]]")
 _BREAK = re.compile(r"[\s,:;}\]]|\Z")
