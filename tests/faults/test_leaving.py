@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import HumanMessage
+from pydantic import BaseModel
 
 from langchain_ai365vip import AI365VIP, ChatAI365VIP
 from tests.faults.calling import PROMPT
@@ -45,6 +46,26 @@ async def _break_and_close(model: ChatAI365VIP, server: FaultServer) -> None:
 
 async def _break_and_drop(model: ChatAI365VIP, server: FaultServer) -> None:
     await _first(model.astream(PROMPT))
+
+
+class _Answer(BaseModel):
+    """An answer."""
+
+    text: str
+
+
+async def _break_and_drop_bound(model: ChatAI365VIP, server: FaultServer) -> None:
+    await _first(model.bind(stop=["END"]).astream(PROMPT))
+
+
+async def _break_and_drop_with_config(model: ChatAI365VIP, server: FaultServer) -> None:
+    await _first(
+        model.with_config(tags=["a"]).bind(stop=["END"]).with_config(tags=["b"]).astream(PROMPT)
+    )
+
+
+async def _break_and_drop_with_tools(model: ChatAI365VIP, server: FaultServer) -> None:
+    await _first(model.bind_tools([_Answer]).astream(PROMPT))
 
 
 async def _break_and_leave_to_the_collector(model: ChatAI365VIP, server: FaultServer) -> None:
@@ -102,6 +123,9 @@ async def _close_v3_events(model: ChatAI365VIP, server: FaultServer) -> None:
 MID_STREAM: dict[str, Leave] = {
     "break and aclose": _break_and_close,
     "break and drop": _break_and_drop,
+    "bound, break and drop": _break_and_drop_bound,
+    "with a config, break and drop": _break_and_drop_with_config,
+    "with tools, break and drop": _break_and_drop_with_tools,
     "left to the garbage collector": _break_and_leave_to_the_collector,
     "the bare stream dropped": _drop_the_bare_stream,
     "the wire client's generator dropped": _drop_the_wire_client,

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import ast
+import copy
 import inspect
 import json
 import math
+import pickle
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 from langchain_core.load import dumpd, dumps, load
-from langchain_core.runnables import ConfigurableField
+from langchain_core.runnables import ConfigurableField, RunnableBinding
 from langchain_core.runnables.configurable import RunnableConfigurableFields
 from pydantic import BaseModel, SecretStr, ValidationError
 
@@ -384,6 +386,24 @@ def test_a_dumped_model_loads_again(
     assert isinstance(loaded, ChatAI365VIP)
     assert loaded == model
     assert dumpd(loaded) == dumped
+
+
+@pytest.mark.filterwarnings("ignore:The function `load` is in beta")
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+def test_a_bound_model_is_for_others_what_core_makes(copied: Callable[[Any], Any]) -> None:
+    model = ChatAI365VIP()
+    for own in (model.bind(stop=["x"]), model.with_config(tags=["a"]).bind(temperature=0)):
+        assert isinstance(own, RunnableBinding)
+        core: Any = RunnableBinding(bound=own.bound, kwargs=own.kwargs, config=own.config)
+        assert dumpd(own) == dumpd(core)
+        assert own.get_name() == core.get_name()
+        assert copied(own) == own
+        loaded = load(
+            dumpd(own),
+            allowed_objects=[ChatAI365VIP, RunnableBinding],
+            valid_namespaces=["langchain_ai365vip"],
+        )
+        assert (loaded.bound, loaded.kwargs) == (model, own.kwargs)
 
 
 def test_headers_are_in_no_dump_and_no_repr() -> None:

@@ -31,7 +31,7 @@ LAYERS: list[set[str]] = [
     },
     {"_tokens", "_profiles", "_structured", "_reply", "_sealing"},
     {"_cutter", "_messages", "_client"},
-    {"_turn", "_chunks", "_tooling", "_object_parser"},
+    {"_turn", "_chunks", "_tooling", "_object_parser", "_binding"},
     {"chat_models", "_served", "_access"},
     {"_endpoint", "_llama"},
     {"server", "local", "batch"},
