@@ -357,7 +357,7 @@ class AI365VIP:
 
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(_is_retryable),
-            stop=self._give_up,
+            stop=_Patience(self.max_retries).has_ended,
             wait=_wait,
             before_sleep=on_retry,
             reraise=True,
@@ -469,13 +469,6 @@ class AI365VIP:
         socks = proxy if proxy is not None and proxy.is_socks else None
         return ConnectionSettings(self.max_connections, socks)
 
-    def _give_up(self, state: tenacity.RetryCallState) -> bool:
-        error = state.outcome.exception() if state.outcome else None
-        # A 500 without a word: the reference server's upstream may still be running, and
-        # billing, so not more than once.
-        once = type(error) is AI365VIPAPIError and error.status_code == 500
-        return state.attempt_number > (min(1, self.max_retries) if once else self.max_retries)
-
 
 _NO_RESPONSE_FORMAT: Final = (
     "response_format does not exist on the AI365VIP wire and is ignored; describe the format in "
@@ -540,6 +533,22 @@ def _headers(origin: str, referer: str) -> CIMultiDict[str]:
             "Referer": referer,
         }
     )
+
+
+class _Patience:
+    """How often one call is retried."""
+
+    def __init__(self, max_retries: int) -> None:
+        self._max_retries = max_retries
+        self._wordless = 0
+
+    def has_ended(self, state: tenacity.RetryCallState) -> bool:
+        """Say so, after each failure."""
+        error = state.outcome.exception() if state.outcome else None
+        # A 500 without a word: the reference server's upstream may still be running, and
+        # billing, so not more than once in all.
+        self._wordless += type(error) is AI365VIPAPIError and error.status_code == 500
+        return state.attempt_number > self._max_retries or self._wordless > 1
 
 
 _STALE: Final = (

@@ -11,7 +11,7 @@ import asyncio
 import json
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, NamedTuple
@@ -151,8 +151,8 @@ def plain_headers(headers: Mapping[str, str], redact: Redactor) -> dict[str, str
 def answer_error(answer: Answer, url: URL, redact: Redactor) -> AI365VIPError:
     """Build the exception for an HTTP answer that is not a chat reply."""
     reason = _shown(answer.reason, MAX_REASON, redact)
-    said = _shown(_message_in(answer.body), MAX_REASON, redact) or _telling(reason)
-    kind = _kind(answer, said)
+    message = _shown(_message_in(answer.body), MAX_REASON, redact)
+    kind, said = _kind(answer, [each for each in (message, _telling(reason)) if each])
     return kind(
         _sentence(
             kind, f"{place(url, redact)} answered {answer.status}{_with(answer)}", said, reason
@@ -161,7 +161,7 @@ def answer_error(answer: Answer, url: URL, redact: Redactor) -> AI365VIPError:
         reason=reason,
         body=shown_body(answer.body, redact),
         headers=plain_headers(answer.headers, redact),
-        retry_after=_retry_after(answer.headers, said),
+        retry_after=_retry_after(answer.headers, f"{message}\n{reason}"),
     )
 
 
@@ -175,18 +175,21 @@ def _with(answer: Answer) -> str:
     return " with an error in JSON" if is_json_error(content_type, answer.body) else ""
 
 
-def _kind(answer: Answer, said: str) -> _Kind:
+def _kind(answer: Answer, said: Sequence[str]) -> tuple[_Kind, str]:
+    """Return the class for an answer, and which of the things that it says decided, if any."""
+    first = next(iter(said), "")
     if _is_challenge(answer):
-        return errors.AI365VIPChallengeError
+        return errors.AI365VIPChallengeError, first
     if answer.status < 400:
-        return errors.AI365VIPResponseError
+        return errors.AI365VIPResponseError, first
     if answer.status in _VAGUE_STATUS:
         for pattern, kind in _PHRASES:
-            if pattern.search(said):
-                return kind
+            if telling := next(filter(pattern.search, said), None):
+                return kind, telling
     if answer.status in _BY_STATUS:
-        return _BY_STATUS[answer.status]
-    return errors.AI365VIPAPIError if answer.status >= 500 else errors.AI365VIPInvalidRequestError
+        return _BY_STATUS[answer.status], first
+    server = answer.status >= 500
+    return errors.AI365VIPAPIError if server else errors.AI365VIPInvalidRequestError, first
 
 
 def _is_challenge(answer: Answer) -> bool:
@@ -478,10 +481,38 @@ def _retry_after(headers: Mapping[str, str], said: str) -> float | None:
         seconds = float(value)
     elif value:
         seconds = _seconds_until(value)
-    if seconds is None and (match := re.search(r"try again in (\d+(?:\.\d+)?)(ms|s)\b", said)):
-        # The reference server loses the header; OpenAI's message repeats it in words.
-        seconds = float(match[1]) / (1000 if match[2] == "ms" else 1)
+    if seconds is None:
+        # The reference server loses the header; an upstream's message repeats it in words.
+        seconds = _seconds_in(said)
     return None if seconds is None else min(seconds, _MAX_RETRY_AFTER)
+
+
+_AGAIN = re.compile(r"\b(?:try again|retry) (?:in|after) (?:about )?", re.IGNORECASE)
+# "6m0s", "1.5s", "250ms", "20 seconds", "1 minute and 5 seconds"
+_PART = re.compile(
+    r",? ?(?:and )?(\d{1,9}(?:\.\d{1,9})?) ?(ms|s|m|h|d|milli|sec|min|hour|hr|day)"
+    r"(?:seconds?|onds?|utes?|s)?(?![a-z])",
+    re.IGNORECASE,
+)
+_UNITS: Final[Mapping[str, float]] = {
+    unit: seconds
+    for units, seconds in (
+        ("ms milli", 0.001),
+        ("s sec", 1),
+        ("m min", 60),
+        ("h hr hour", 3600),
+        ("d day", 86400),
+    )
+    for unit in units.split()
+}
+
+
+def _seconds_in(text: str) -> float | None:
+    found = _AGAIN.search(text)
+    seconds: float | None = None
+    while found and (found := _PART.match(text, found.end())):
+        seconds = (seconds or 0.0) + float(found[1]) * _UNITS[found[2].lower()]
+    return seconds
 
 
 def _seconds_until(date: str) -> float | None:

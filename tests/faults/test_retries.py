@@ -71,6 +71,31 @@ def test_max_retries_counts_retries_of_what_may_succeed_later(
         assert server.requests == requests
 
 
+@pytest.mark.parametrize(
+    ("scripts", "max_retries", "requests", "text"),
+    [
+        ((BUSY, SILENT_500, answer), 2, 3, ANSWER),
+        ((SILENT_500, BUSY, answer), 2, 3, ANSWER),
+        ((BUSY, BUSY, SILENT_500, answer), 3, 4, ANSWER),
+        ((SILENT_500, answer), 1, 2, ANSWER),
+        ((SILENT_500, BUSY, SILENT_500, answer), 5, 3, ""),
+        ((BUSY, SILENT_500, SILENT_500, answer), 5, 3, ""),
+        ((BUSY, SILENT_500, answer), 1, 2, ""),
+    ],
+    ids=[
+        *("503, 500", "500, 503", "503, 503, 500", "500"),
+        *("500, 503, 500", "503, 500, 500", "more than max_retries"),
+    ],
+)
+def test_a_500_without_a_word_is_retried_once_whenever_it_comes(
+    scripts: tuple[Script, ...], max_retries: int, requests: int, text: str, model: Model
+) -> None:
+    with FaultServer(*scripts) as server:
+        result = call(model(server.url, max_retries=max_retries), "invoke")
+        assert (server.requests, result.text) == (requests, text)
+        assert (result.error is None) is bool(text)
+
+
 def test_a_call_may_set_its_own_number_of_retries(model: Model) -> None:
     with FaultServer(BUSY) as server:
         with pytest.raises(errors.AI365VIPAPIError):

@@ -128,6 +128,18 @@ async def test_a_message_in_a_json_body_says_the_same(
         ({"Retry-After": "Mon, 01 Jan 2024 00:00:00 +99999999999999"}, "", None),
         ({}, "Rate limit reached. Please try again in 6.5s.", 6.5),
         ({}, "Rate limit reached. Please try again in 250ms.", 0.25),
+        ({}, "Rate limit reached. Please try again in 20 seconds.", 20),
+        ({}, "Rate limit reached. Please try again in 1 second.", 1),
+        ({}, "Rate limit reached. Please try again in 6m0s.", 360),
+        ({}, "Rate limit reached. Please try again in 1h2m3.5s, or pay.", 3723.5),
+        ({}, "Rate limit reached. Please try again in 7m12ms. Visit 3 sites.", 420.012),
+        ({}, "Rate limit reached. Please Try Again In 1 minute and 5 seconds", 65),
+        ({}, "Rate limit reached. Try again in 2 hours, 30 min", 9000),
+        ({}, "Rate limit reached. Try again in 2 days", 86400),
+        ({}, "Too many requests. Please retry after 9 seconds.", 9),
+        ({}, "Too many requests. Please retry after 500 milliseconds.", 0.5),
+        ({}, "Rate limit reached. Please try again in 5 melons.", None),
+        ({}, "Rate limit reached. Please try again in a second life.", None),
         ({"Retry-After": "3"}, "Rate limit reached. Please try again in 6s.", 3),
         ({}, "", None),
     ],
@@ -137,6 +149,31 @@ async def test_the_time_to_wait_is_read_from_the_header_or_else_from_the_words(
 ) -> None:
     error = await failure(server, status=429, reason=reason or None, headers=headers)
     assert error.retry_after == seconds
+
+
+LIMIT = "Rate limit reached for gpt-4. Please try again in 20 seconds."
+VAGUE = "Something went wrong upstream."
+
+
+@pytest.mark.parametrize("status", [400, 500, 503])
+@pytest.mark.parametrize(
+    ("reason", "body"),
+    [(LIMIT, VAGUE), (VAGUE, LIMIT), (LIMIT, f'{{"message": "{VAGUE}"}}'), (LIMIT, LIMIT)],
+    ids=["reason", "body", "reason beside a JSON body", "both"],
+)
+async def test_whichever_of_reason_and_body_says_more_decides(
+    server: aioresponses, status: int, reason: str, body: str
+) -> None:
+    error = await failure(server, status=status, reason=reason, body=body)
+    assert type(error) is errors.AI365VIPRateLimitError
+    assert error.retry_after == 20
+    assert LIMIT in str(error)
+
+
+async def test_where_neither_says_more_the_body_is_shown(server: aioresponses) -> None:
+    error = await failure(server, status=500, reason="Oh no", body=VAGUE)
+    assert type(error) is errors.AI365VIPAPIError
+    assert VAGUE in str(error)
 
 
 async def test_an_error_keeps_plain_data_without_cookies_or_the_key(server: aioresponses) -> None:
