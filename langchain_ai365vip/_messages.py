@@ -41,6 +41,7 @@ from langchain_ai365vip._tool_prompt import (
     to_json,
     to_openai_tools,
     tool_call_text,
+    tool_reminder,
     tool_response_text,
 )
 from langchain_ai365vip.errors import AI365VIPInvalidRequestError
@@ -118,7 +119,12 @@ def count_message_tokens(
     if not messages:
         return 0
     instructions = describe_tools(to_openai_tools(tools or ()))
-    prompt, turns = to_wire(messages, system_prompt=system_prompt, instructions=instructions)
+    prompt, turns = to_wire(
+        messages,
+        system_prompt=system_prompt,
+        instructions=instructions,
+        reminder=tool_reminder() if tools else "",
+    )
     return count_wire_tokens(prompt, turns, count)
 
 

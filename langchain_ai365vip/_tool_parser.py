@@ -157,6 +157,7 @@ _SPAN = {True: re.compile(r"[^`\n]*"), False: re.compile(r"[^`]*")}
 _NAME = {'"': re.compile(r'[^"\\\n{}\[\]]*'), "'": re.compile(r"[^'\\\n{}\[\]]*")}
 _SEPARATORS = re.compile(r"[\s,;]*")
 
+_THINK_PREFIXES = prefixes({_THINK, _THINK_END})
 _THINK_END_PREFIXES = prefixes({_THINK_END})
 _TAGS = Tags(
     openers=_OPENERS,
@@ -175,6 +176,8 @@ class ToolCallParser:
             a call.
         reasoning: Whether `<think>...</think>`, at the start of the reply, of a line
             or after a call, becomes `Reasoning`. Otherwise it stays text.
+        opened: Whether the reply begins inside reasoning, its opening tag being part of
+            the prompt. A reply that does not close it is reasoning as a whole.
         parallel: Whether there may be more than one call. Otherwise the parser is done
             after the first.
         echoed: What users and tools wrote in this conversation: a call that stands there
@@ -191,11 +194,13 @@ class ToolCallParser:
         tools: Tools,
         *,
         reasoning: bool = False,
+        opened: bool = False,
         parallel: bool = True,
         echoed: Sequence[str] = (),
     ) -> None:
         self._tools = tools
-        self._reasoning = reasoning
+        self._reasoning = reasoning or opened
+        self._opened = opened
         self._parallel = parallel
         self._echoes = Echoes(echoed)
         self._source = Source()
@@ -307,6 +312,8 @@ class ToolCallParser:
 
     def _run(self) -> Pull[None]:
         after_block = True  # or at the start of the reply
+        if self._opened:
+            yield from self._opened_think()
         while not self.done:
             space = (yield from self._source.collect(SPACE)) if after_block else ""
             if not (yield from self._source.more()):
@@ -374,6 +381,22 @@ class ToolCallParser:
             yield from source.run(SPACE, lambda text: self._say(WHITE_SPACE, text))
         else:
             self._text(space + _THINK)
+        yield from self._to_think_end()
+
+    def _opened_think(self) -> Pull[None]:
+        """Reads the reasoning with which the reply begins; some models tag it all the same."""
+        yield from self._source.run(SPACE, lambda text: self._say(WHITE_SPACE, text))
+        word = yield from self._source.literal(_THINK_PREFIXES)
+        self._say(THINK_TAG if word in (_THINK, _THINK_END) else Reasoning, word)
+        if word == _THINK_END:
+            self._any_block = True
+            return
+        if word == _THINK:
+            yield from self._source.run(SPACE, lambda text: self._say(WHITE_SPACE, text))
+        yield from self._to_think_end()
+
+    def _to_think_end(self) -> Pull[None]:
+        source = self._source
         sink = (lambda text: self._say(Reasoning, text)) if self._reasoning else self._text
         while (yield from source.more()):
             yield from source.run(_NO_TAG, sink)

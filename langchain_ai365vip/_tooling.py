@@ -48,6 +48,8 @@ class Tooling:
         tools = kwargs.get("tools") or ()
         names = [_name(tool, f"tools[{i}]") for i, tool in enumerate(tools)]
         response_format = kwargs.get("response_format")
+        if response_format == {"type": "text"}:  # OpenAI's default
+            response_format = None
         schema = kwargs.get("output_schema")
         if schema is None and response_format is not None:
             schema = Schema.of_response_format(response_format)

@@ -23,7 +23,7 @@ import functools
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from langchain_core.messages.ai import UsageMetadata
 
@@ -63,7 +63,7 @@ class Rules:
         tools: The JSON schema of the arguments by name: what may be called.
         forced: Whether a call must come.
         parallel: Whether more than one may.
-        reasoning: Whether `<think>` marks reasoning.
+        reasoning: Whether `<think>` marks reasoning; `"opened"` where replies begin inside it.
         echoed: Texts of users and tools, in which a call is only a quotation.
         schema: The object that the text must be, where no tool is called.
         call_schema: What a call's arguments must fit, besides the tool's own schema.
@@ -76,7 +76,7 @@ class Rules:
     tools: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     forced: bool = False
     parallel: bool = True
-    reasoning: bool = False
+    reasoning: bool | Literal["opened"] = False
     echoed: Sequence[str] = ()
     schema: Schema | None = None
     call_schema: Schema | None = None
@@ -86,7 +86,11 @@ class Rules:
     max_tokens: int | None = None
 
     def __post_init__(self) -> None:
-        """Raise a `ValueError` for a bound below 1, before anything is sent."""
+        """Raise a `ValueError` for a bound below 1 and the like, before anything is sent."""
+        if self.reasoning not in (True, False, "opened"):
+            raise ValueError(
+                f"reasoning={self.reasoning!r} is not understood: use True, False or 'opened'."
+            )
         if self.max_tokens is not None:
             check_number("max_tokens", self.max_tokens, at_least=1)
 
@@ -285,7 +289,7 @@ class Turn:
             if called:
                 return
             text = "".join(event.text for event in held if isinstance(event, Text))
-            found = schema.read(text)
+            found = schema.read(_answer(text, schema))
             self._cut_off = self._cut_off or found.cut_off
             if found.problem is None or last or self._cut_by is not None:
                 yield Text(found.text)
@@ -307,7 +311,11 @@ class Turn:
         """Send a request and yield the events of its reply, without the discarded parts."""
         rules = self._rules
         parser = ToolCallParser(
-            rules.tools, reasoning=rules.reasoning, parallel=rules.parallel, echoed=rules.echoed
+            rules.tools,
+            reasoning=bool(rules.reasoning),
+            opened=rules.reasoning == "opened",
+            parallel=rules.parallel,
+            echoed=rules.echoed,
         )
         stop = _StopTexts(rules.stop)
         await self.open(payload)
@@ -388,6 +396,18 @@ class _StopTexts:
             else:
                 yield from _text(self._cutter.flush())
                 yield event
+
+
+def _answer(text: str, schema: Schema) -> str:
+    """What follows the reasoning in a whole text, where that begins without its tag.
+
+    A chat template may have written `<think>` itself, and a draft before `</think>` is not
+    the answer. A tag that is part of an object stands inside it, and on no line of its own.
+    """
+    before, _, answer = text.rpartition("</think>")
+    own_line = not before.rpartition("\n")[2].strip()
+    inside = not own_line and schema.read(before).cut_off
+    return text if inside or not answer.strip() else answer
 
 
 def _text(text: str) -> Sequence[Text]:

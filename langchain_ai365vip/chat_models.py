@@ -167,7 +167,8 @@ class ChatAI365VIP(BaseChatModel):
             Approximate bound on the reply's tokens, enforced on this side: the wire has
             no such field (measured: the server asks its upstream for at most 1000).
         stop: list[str] | None
-            Texts before which the reply is cut, on this side.
+            Texts before which the reply is cut, on this side: its prose, or the text of an
+            object. One inside a tool call or reasoning is a part of it.
         system_prompt: str
             Sent when a conversation has no system message.
         token_limit: int | None
@@ -177,8 +178,10 @@ class ChatAI365VIP(BaseChatModel):
         special_tokens: Literal["escape", "raise", "send"]
             What to do with the five strings (`<|endoftext|>` …) that make the reference
             server fail.
-        reasoning: bool
+        reasoning: bool | Literal["opened"]
             Whether `<think>...</think>` in a reply becomes reasoning blocks. Default: text.
+            `"opened"`: replies begin inside reasoning and hold only its end, because the chat
+            template writes `<think>` itself (Qwen3-thinking, DeepSeek-R1).
         estimate_usage: bool
             Whether replies carry an estimated `usage_metadata`. Default: none, for the wire
             reports none, and an estimate must not be billed as a fact.
@@ -271,7 +274,7 @@ class ChatAI365VIP(BaseChatModel):
     Token usage:
         ```python
         model.invoke("Hi", estimate_usage=True).usage_metadata
-        # {"input_tokens": 14, "output_tokens": 2, "total_tokens": 16}
+        # {"input_tokens": 18, "output_tokens": 2, "total_tokens": 20}
         ```
 
     Response metadata:
@@ -280,7 +283,9 @@ class ChatAI365VIP(BaseChatModel):
         # {"model_name": "gpt-4o", "model_provider": "ai365vip", "finish_reason": "stop"}
         ```
 
-        `finish_reason` "stop" means that the reply ended cleanly: all that this wire says.
+        `finish_reason` is "tool_calls" for a reply with calls to carry out, "length" for one
+        that `max_tokens` cut here or that ended inside a call or an object. "stop" means that
+        it ended cleanly: all that this wire says.
 
     Raises:
         AI365VIPError: From every way of calling, for anything that the server or the
@@ -357,8 +362,9 @@ class ChatAI365VIP(BaseChatModel):
     special_tokens: SpecialTokens = "escape"
     """What to do with strings that make the reference server fail."""
 
-    reasoning: bool = False
-    """Whether `<think>...</think>` in a reply becomes reasoning blocks instead of text."""
+    reasoning: bool | Literal["opened"] = False
+    """Whether `<think>...</think>` in a reply becomes reasoning blocks instead of text; `"opened"`
+    where the chat template writes `<think>`, so that a reply begins inside reasoning."""
 
     estimate_usage: bool = False
     """Whether replies carry `usage_metadata`, estimated: the wire reports none."""
@@ -395,7 +401,7 @@ class ChatAI365VIP(BaseChatModel):
             token_limit: int | None = ...,
             max_connections: int | None = ...,
             special_tokens: SpecialTokens = ...,
-            reasoning: bool = ...,
+            reasoning: bool | Literal["opened"] = ...,
             estimate_usage: bool = ...,
             ca_bundle: str | None = ...,
             ssl_context: ssl.SSLContext | None = ...,
@@ -794,20 +800,29 @@ class ChatAI365VIP(BaseChatModel):
                 arguments; `"json_schema"` shows it the schema and reads its text;
                 `"json_mode"` only asks for a JSON object: say in the prompt which.
             include_raw: Return `{"raw", "parsed", "parsing_error"}`, and do not raise when
-                the object does not parse.
-            strict: Put into the schema that the model is shown.
+                there is no such object: `parsed` is then `None`.
+            strict: Put into the tool's schema, as `convert_to_openai_tool` does. The other
+                methods show the schema as it is: on this wire there is no stricter mode.
             partial_objects: Stream the object as it grows. An object that does not fit is
                 then not asked for again. Not for `"function_calling"`.
-            **kwargs: Further settings of the call.
+            **kwargs: Further settings of the call. Tools are none of them: bind those, with a
+                `response_format`.
 
         Returns:
             A runnable that gives instances of a pydantic class, dicts otherwise. An object
             that does not fit its schema is asked for once more within the same call, with
-            what is wrong with it.
+            what is wrong with it. One that then does not fit is an `AI365VIPOutputError` (a
+            call) or LangChain's `OutputParserException` (a text), in streams too.
 
         Raises:
             ValueError: A method that there is not, or no schema where one is needed.
         """
+        if "tools" in kwargs:
+            raise ValueError(
+                "with_structured_output takes no tools. To have the model call tools first and "
+                "answer with an object, use bind_tools(tools, response_format={'type': "
+                "'json_schema', 'json_schema': {'name': ..., 'schema': {...}}})."
+            )
         if method not in ("function_calling", "json_schema", "json_mode"):
             raise ValueError(
                 f"method={method!r} is unknown: use 'function_calling', 'json_schema' or "

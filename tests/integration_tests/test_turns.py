@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Iterator, Sequence
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 from langchain_core.exceptions import OutputParserException
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, HumanMessage
 from pydantic import RootModel
 
 from langchain_ai365vip import ChatAI365VIP
@@ -360,3 +361,199 @@ def test_include_raw_goes_with_growing_objects(endpoint: Endpoint, model: ChatAI
         assert (result["raw"].text, result["parsed"]) == (OBJECT, ALL[0])
         assert result["parsing_error"] is None
     assert endpoint.requests == 2
+
+
+# -- reasoning whose beginning the chat template has written -------------------------------
+
+DRAFT = 'I might say {"setup": "draft", "punchline": "draft"}, but no.'
+
+
+@pytest.mark.parametrize("output_version", [None, "v1"])
+def test_a_reply_that_begins_inside_reasoning(endpoint: Endpoint, output_version: Any) -> None:
+    thought = f"Let me think of {ADD}?"
+    endpoint.pieces = [thought[:30], thought[30:], "\n</thi", "nk>\n\nSo: ", ADD_9]
+    model = ChatAI365VIP(
+        base_url=endpoint.base_url, reasoning="opened", output_version=output_version
+    )
+    bound = model.bind_tools([add])
+    for message in (bound.invoke("x"), merged(bound.stream("x"))):
+        assert gist(message) == ("So: ", [NINE], [], "tool_calls")
+        kinds = [(b["type"], b.get("reasoning")) for b in message.content_blocks]
+        assert kinds[0] == ("reasoning", thought + "\n")
+    assert endpoint.requests == 2
+
+
+def test_such_a_reply_that_never_ends_its_reasoning_keeps_it(
+    endpoint: Endpoint, model: ChatAI365VIP
+) -> None:
+    endpoint.pieces = ["Red, ", "blue."]
+    message = model.invoke("x", reasoning="opened")
+    assert message.text == ""
+    assert message.content_blocks == [{"type": "reasoning", "reasoning": "Red, blue."}]
+
+
+@pytest.mark.parametrize("reasoning", [False, True, "opened"])
+@pytest.mark.parametrize(
+    "reply",
+    [
+        pytest.param(f"{DRAFT}\n</think>\n\n{OBJECT}", id="on its own line"),
+        pytest.param(f"{DRAFT}</think>{OBJECT}", id="before the object"),
+        pytest.param(f"{DRAFT}</think>\n```json\n{OBJECT}\n```", id="before a fence"),
+        pytest.param(f"<think>{DRAFT}</think>\nSure: {OBJECT}", id="with its beginning"),
+    ],
+)
+def test_a_draft_in_the_reasoning_is_not_the_object(
+    endpoint: Endpoint, model: ChatAI365VIP, reply: str, reasoning: Any
+) -> None:
+    endpoint.pieces = [reply]
+    structured = model.with_structured_output(Joke, method="json_schema", reasoning=reasoning)
+    expected = Joke(setup="s", punchline="p")
+    assert structured.invoke("x") == expected
+    assert list(structured.stream("x")) == [expected]
+    assert endpoint.requests == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param('{"setup": "s</think>", "punchline": "p</think> {"}', id="inside"),
+        pytest.param(OBJECT + "\n</think>\n", id="behind it"),
+    ],
+)
+def test_a_closing_tag_in_or_behind_an_object_takes_nothing_away(
+    endpoint: Endpoint, model: ChatAI365VIP, text: str
+) -> None:
+    endpoint.pieces = [text]
+    message = model.invoke("x", response_format=JOKE)
+    assert message.text == text.removesuffix("\n</think>\n")
+    assert endpoint.requests == 1
+
+
+def test_an_unknown_kind_of_reasoning_is_refused(endpoint: Endpoint, model: ChatAI365VIP) -> None:
+    with pytest.raises(ValueError, match=r"reasoning='open' .* use True, False or 'opened'"):
+        model.invoke("x", reasoning="open")
+    assert endpoint.requests == 0
+
+
+# -- stop texts ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["invoke", "stream"])
+@pytest.mark.parametrize(
+    ("stop", "reply", "expected"),
+    [
+        pytest.param("\n", f"Sure: {ADD}", ("Sure: ", [ONE], [], "tool_calls"), id="in a call"),
+        pytest.param(
+            "</tool_call>", ADD + ADD_9, ("", [ONE, NINE], [], "tool_calls"), id="its tag"
+        ),
+        pytest.param("\n", f"One\ntwo {ADD}", ("One", [], [], "stop"), id="before a call"),
+        pytest.param(
+            "STOP", f"{ADD} bye STOP {ADD}", ("bye ", [ONE], [], "tool_calls"), id="after a call"
+        ),
+        pytest.param("STOP", "a ST", ("a ST", [], [], "stop"), id="half of one"),
+        pytest.param("STOP", f"a ST{ADD}OP", ("a STOP", [ONE], [], "tool_calls"), id="around"),
+        pytest.param(
+            "\n", f"<think>a\nb</think>c\nd {ADD}", ("c", [], [], "stop"), id="in reasoning"
+        ),
+    ],
+)
+def test_a_stop_text_ends_prose_and_no_call(
+    endpoint: Endpoint, stop: str, reply: str, expected: tuple[Any, ...], way: str
+) -> None:
+    endpoint.pieces = [reply[:3], reply[3:14], reply[14:]]
+    model = ChatAI365VIP(base_url=endpoint.base_url, reasoning=True, stop=[stop])
+    bound = model.bind_tools([add])
+    message: AIMessage = merged(bound.stream("x")) if way == "stream" else bound.invoke("x")
+    assert gist(message) == expected
+    assert endpoint.requests == 1
+
+
+def test_a_stop_text_behind_a_broken_call_does_not_keep_it_from_being_asked_for(
+    endpoint: Endpoint, model: ChatAI365VIP
+) -> None:
+    endpoint.pieces = in_turn([BROKEN, " bye STOP ", ADD_9], [ADD])
+    message = model.bind_tools([add]).invoke("x", stop=["STOP"])
+    assert gist(message) == ("bye ", [ONE], [], "tool_calls")
+    assert endpoint.requests == 2
+
+
+async def test_a_stop_text_hangs_up(paced: Endpoint) -> None:
+    model = ChatAI365VIP(base_url=paced.base_url)
+    paced.pieces = ["Hi STOP", " and on", " and on"]
+    paced.release(1)
+    message = await model.bind_tools([add]).ainvoke("x", stop=["STOP"])
+    assert message.text == "Hi "
+    assert await asyncio.to_thread(paced.closed.wait, 30)
+
+
+# -- what may be bound ---------------------------------------------------------------------
+
+
+def test_openais_default_response_format_means_nothing(
+    endpoint: Endpoint, model: ChatAI365VIP
+) -> None:
+    endpoint.pieces = ["Hello."]
+    assert model.invoke("x", response_format={"type": "text"}).text == "Hello."
+    assert model.invoke("x").text == "Hello."
+    plain, formatted = endpoint.bodies
+    assert plain == formatted
+
+
+@pytest.mark.parametrize("method", ["function_calling", "json_schema", "json_mode"])
+def test_structured_output_beside_tools_is_refused_with_what_to_do(
+    model: ChatAI365VIP, method: Any
+) -> None:
+    with pytest.raises(ValueError, match=r"takes no tools\. .* use bind_tools\(tools, response_f"):
+        model.with_structured_output(Joke, method=method, tools=[add])
+
+
+def test_strict_shows_a_stricter_tool_and_the_same_json_schema(
+    endpoint: Endpoint, model: ChatAI365VIP
+) -> None:
+    endpoint.pieces = [call("Joke", **ALL[0])]
+    for strict in (None, True):
+        model.with_structured_output(Joke, strict=strict).invoke("x")
+    endpoint.pieces = [OBJECT]
+    for strict in (None, True, False):
+        model.with_structured_output(Joke, method="json_schema", strict=strict).invoke("x")
+    loose, stricter, *texts = [body["prompt"] for body in endpoint.bodies]
+    assert '"additionalProperties": false' in stricter
+    assert '"additionalProperties"' not in loose
+    assert texts == [texts[0]] * 3
+
+
+# -- counting ------------------------------------------------------------------------------
+
+
+def test_a_users_own_tokenizer_counts_everything(endpoint: Endpoint) -> None:
+    endpoint.pieces = ["one two three"]
+    model = ChatAI365VIP(
+        base_url=endpoint.base_url, custom_get_token_ids=lambda text: list(range(len(text)))
+    )
+    assert model.get_token_ids("abc") == [0, 1, 2]
+    assert model.get_num_tokens("abc") == 3
+    framing = 2 * 4 + 3
+    asked = len("You are a helpful assistant.") + len("Hi") + framing
+    assert model.get_num_tokens_from_messages([HumanMessage("Hi")]) == asked
+    message = model.invoke("Hi", estimate_usage=True)
+    assert message.usage_metadata == {
+        "input_tokens": asked,
+        "output_tokens": 13,
+        "total_tokens": asked + 13,
+    }
+    assert model.invoke("Hi", max_tokens=5).text == "one t"
+
+
+def test_tokens_are_counted_without_transformers(endpoint: Endpoint, model: ChatAI365VIP) -> None:
+    assert len(model.get_token_ids("Hello there")) > 0
+    assert model.get_num_tokens("Hello there") == 2
+    endpoint.pieces = ["Hi!"]
+    usage = model.invoke("Hi", estimate_usage=True).usage_metadata
+    assert usage == {"input_tokens": 18, "output_tokens": 2, "total_tokens": 20}
+
+
+def test_messages_and_tools_count_as_what_is_sent(endpoint: Endpoint, model: ChatAI365VIP) -> None:
+    long = [HumanMessage("w " * 4_000), AIMessage("k"), HumanMessage("go")]
+    usage = model.bind_tools([add]).invoke(long, estimate_usage=True).usage_metadata
+    assert usage is not None
+    assert model.get_num_tokens_from_messages(long, [add]) == usage["input_tokens"]

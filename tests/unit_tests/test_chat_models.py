@@ -431,6 +431,7 @@ CHANGES: list[tuple[str, Any]] = [
     ("special_tokens", "send"),
     ("output_version", "v1"),
     ("reasoning", True),
+    ("reasoning", "opened"),
     ("estimate_usage", True),
 ]
 NO_CHANGES: list[tuple[str, Any]] = [

@@ -35,7 +35,7 @@ from langchain_ai365vip._tokens import (
     token_ids,
     utf8_length,
 )
-from langchain_ai365vip._tool_prompt import describe_tools
+from langchain_ai365vip._tool_prompt import describe_tools, tool_reminder
 
 ENCODINGS: list[Encoding] = ["cl100k_base", "o200k_base"]
 
@@ -250,6 +250,14 @@ def test_tools_count_as_the_section_they_make() -> None:
     with_tools = count_message_tokens(messages, [tool], count=len)
     assert with_tools == plain + len("\n\n") + len(describe_tools([tool]))
     assert count_message_tokens(messages, [], count=len) == plain
+
+
+def test_the_reminder_of_a_long_conversation_counts() -> None:
+    tool = {"type": "function", "function": {"name": "now"}}
+    short, long = HumanMessage("x" * 5_000), HumanMessage("x" * 7_000)
+    without = count_message_tokens([short], [tool], count=len)
+    added = count_message_tokens([long], [tool], count=len) - without
+    assert added == 2_000 + len("\n\n") + len(tool_reminder())
 
 
 def test_no_messages_count_as_nothing() -> None:

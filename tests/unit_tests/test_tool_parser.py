@@ -683,6 +683,59 @@ def test_reasoning_is_read_at_every_cut(reply: str, expected: list[Seen]) -> Non
         assert parse([reply[:cut], reply[cut:]], reasoning=True)[0] == expected
 
 
+OPENED: dict[str, tuple[str, list[Seen]]] = {
+    "ended": (
+        f"\nHm {tag(PARIS)} < no.\n</think>\n\n{tag(ROME)}",
+        [
+            space("\n"),
+            ("reasoning", f"Hm {tag(PARIS)} < no.\n"),
+            ("discard", "</think>", THINK_TAG),
+            space("\n\n"),
+            rome(tag(ROME)),
+        ],
+    ),
+    "ended at once": (
+        f"</think>{PARIS}",
+        [("discard", "</think>", THINK_TAG), paris(PARIS)],
+    ),
+    "tagged all the same": (
+        "<think>\nHm.</think>Hello.",
+        [
+            ("discard", "<think>", THINK_TAG),
+            space("\n"),
+            ("reasoning", "Hm."),
+            ("discard", "</think>", THINK_TAG),
+            text("Hello."),
+        ],
+    ),
+    "nearly tagged": ("<thin air", [("reasoning", "<thin air")]),
+    "never ended": (f"Hello. {tag(PARIS)}</thin", [("reasoning", f"Hello. {tag(PARIS)}</thin")]),
+    "then tagged again": (
+        "Hm.</think>\n<think>So.</think>Hello.",
+        [
+            ("reasoning", "Hm."),
+            ("discard", "</think>", THINK_TAG),
+            space("\n"),
+            ("discard", "<think>", THINK_TAG),
+            ("reasoning", "So."),
+            ("discard", "</think>", THINK_TAG),
+            text("Hello."),
+        ],
+    ),
+    "nothing": ("", []),
+}
+
+
+@pytest.mark.parametrize(("reply", "expected"), OPENED.values(), ids=list(OPENED))
+def test_a_reply_that_begins_inside_reasoning_is_read_at_every_cut(
+    reply: str, expected: list[Seen]
+) -> None:
+    assert read(reply, opened=True) == expected
+    assert parse(list(reply), opened=True)[0] == expected
+    for cut in range(len(reply)):
+        assert parse([reply[:cut], reply[cut:]], opened=True)[0] == expected
+
+
 def test_reasoning_stays_text_when_it_is_not_asked_for() -> None:
     thought = f"<think>\n{tag(PARIS)}</think>\n"
     assert read(f"{thought}Hello.") == [text(f"{thought}Hello.")]
@@ -926,6 +979,7 @@ def cut(reply: str, places: Iterable[int]) -> list[str]:
 options = st.fixed_dictionaries(
     {
         "reasoning": st.booleans(),
+        "opened": st.booleans(),
         "parallel": st.booleans(),
         "echoed": st.sampled_from([(), (PARIS,), (tag(ROME), "x")]),
         "tools": st.sampled_from([TOOLS, {}]),

@@ -44,6 +44,7 @@ def test_a_minute_of_mutated_replies_loses_nothing_and_raises_nothing() -> None:
         reply = made_up(rnd)
         options: dict[str, Any] = {
             "reasoning": rnd.random() < 0.5,
+            "opened": rnd.random() < 0.2,
             "parallel": rnd.random() < 0.7,
             "echoed": rnd.choice([(), (PARIS,), (tag(ROME), "x")]),
             "tools": TOOLS if rnd.random() < 0.9 else {},
