@@ -181,7 +181,8 @@ class ChatAI365VIP(BaseChatModel):
         reasoning: bool | Literal["opened"]
             Whether `<think>...</think>` in a reply becomes reasoning blocks. Default: text.
             `"opened"`: replies begin inside reasoning and hold only its end, because the chat
-            template writes `<think>` itself (Qwen3-thinking, DeepSeek-R1).
+            template writes `<think>` itself (Qwen3-thinking, DeepSeek-R1). A reply that does
+            not end it is reasoning as a whole.
         estimate_usage: bool
             Whether replies carry an estimated `usage_metadata`. Default: none, for the wire
             reports none, and an estimate must not be billed as a fact.
