@@ -196,7 +196,8 @@ class Endpoint:
             stream, text_of = source.stream(chat)
             async with aclosing(cast(Any, stream)):
                 await reply.send_all(stream, text_of)
-        except Exception as error:
+        # A model that ends its process is a model that failed: the others go on.
+        except (Exception, SystemExit) as error:
             if reply.client_is_gone:
                 return reply.response
             self._log(chat.model, error)
@@ -205,11 +206,11 @@ class Endpoint:
             reply.finish()
         return reply.response
 
-    def _log(self, name: str, error: Exception) -> None:
+    def _log(self, name: str, error: BaseException) -> None:
         # %a and the bound: what a client or a provider sent must not forge log lines.
         logger.warning("model %a failed: %.1000a", name, error, exc_info=self._debug)
 
-    def _failed(self, failure: Failure, error: Exception) -> web.Response:
+    def _failed(self, failure: Failure, error: BaseException) -> web.Response:
         headers = {}
         if failure.retry_after is not None:
             headers["Retry-After"] = str(failure.retry_after)

@@ -235,7 +235,7 @@ _FAILURES: list[tuple[type[BaseException], int, str]] = [
 ]
 
 
-def failure_of(error: Exception) -> Failure:
+def failure_of(error: BaseException) -> Failure:
     """Map what a model raised to a status, a safe reason and the seconds to wait.
 
     LangChain's classes come first; an exception of another library is judged by its
@@ -251,7 +251,7 @@ def failure_of(error: Exception) -> Failure:
     return Failure(status, reason, _retry_after(error))
 
 
-def _foreign(error: Exception) -> tuple[int, str]:
+def _foreign(error: BaseException) -> tuple[int, str]:
     # Before Python 3.11 asyncio's TimeoutError is a class of its own.
     if type(error).__name__ in ("TimeoutError", "APITimeoutError", "ReadTimeout"):
         return 504, "The model did not answer in time"
@@ -264,7 +264,7 @@ def _foreign(error: Exception) -> tuple[int, str]:
     )
 
 
-def _status_code(error: Exception) -> int | None:
+def _status_code(error: BaseException) -> int | None:
     for holder in (error, getattr(error, "response", None)):
         status = getattr(holder, "status_code", None)
         if isinstance(status, int) and 400 <= status <= 599 and status in _STATUSES:
@@ -275,7 +275,7 @@ def _status_code(error: Exception) -> int | None:
 _STATUSES = frozenset(status.value for status in HTTPStatus)
 
 
-def _retry_after(error: Exception) -> int | None:
+def _retry_after(error: BaseException) -> int | None:
     for value in _retry_hints(error):
         try:
             seconds = float(value)
@@ -286,7 +286,7 @@ def _retry_after(error: Exception) -> int | None:
     return None
 
 
-def _retry_hints(error: Exception) -> Iterator[Any]:
+def _retry_hints(error: BaseException) -> Iterator[Any]:
     yield getattr(error, "retry_after", None)
     for holder in (error, getattr(error, "response", None)):
         headers = getattr(holder, "headers", None)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -27,8 +27,9 @@ from langchain_core.runnables.base import RunnableLike
 from pydantic import SecretStr
 
 from langchain_ai365vip._access import Access, is_address, is_loopback
-from langchain_ai365vip._endpoint import Endpoint, RequestLimits
+from langchain_ai365vip._endpoint import Endpoint, RequestLimits, logger
 from langchain_ai365vip._served import TextSource
+from langchain_ai365vip._threads import DaemonThreads
 
 __all__ = ["LocalServer", "create_app"]
 
@@ -43,6 +44,9 @@ IDLE_TIMEOUT: Final = 30.0
 # Seconds for which the rest of a refused body is read, so that its sender gets the answer.
 LINGERING_TIME: Final = 1.0
 _LOOK_EVERY: Final = 0.05
+_STOPPING_TIME: Final = 10.0
+# Of synchronous models; calls whose client went away keep theirs, so not one for each reply.
+_MOST_THREADS: Final = 32
 
 
 def create_app(
@@ -200,7 +204,7 @@ class LocalServer:
             raise RuntimeError(f"The server runs already, at {self.base_url}")
         ready: Future[_Running] = Future()
         thread = threading.Thread(
-            target=lambda: asyncio.run(self._serve(ready)), name="ai365vip-server", daemon=True
+            target=lambda: _run(self._serve(ready)), name="ai365vip-server", daemon=True
         )
         thread.start()
         try:
@@ -213,6 +217,11 @@ class LocalServer:
     def stop(self, grace: float = 0.0) -> None:
         """Stop, and return once all is closed. Stopping twice does no harm.
 
+        A synchronous model runs on daemon threads and cannot be interrupted: what it does now
+        it does to its end, or to the interpreter's, and nobody waits for that. A model that
+        blocks the event loop holds this up for ten seconds; then its thread is left behind,
+        with a warning in the log.
+
         Args:
             grace: Seconds after which replies under way are cut. Another call, from another
                 thread or after an interrupt, may shorten it.
@@ -222,7 +231,14 @@ class LocalServer:
             return
         with suppress(RuntimeError):  # its loop has ended meanwhile
             running.loop.call_soon_threadsafe(running.end, grace)
-        running.thread.join()
+        running.thread.join(grace + _STOPPING_TIME)
+        if running.thread.is_alive():
+            logger.warning(
+                "The server at %s has not ended in %g s and is left to itself: a model blocks its "
+                "event loop.",
+                running.base_url,
+                grace + _STOPPING_TIME,
+            )
         if self._running is running:
             self._running = None
             self._requests += running.server.requests_count
@@ -240,6 +256,8 @@ class LocalServer:
     @asynccontextmanager
     async def _listening(self) -> AsyncIterator[_Running]:
         loop = asyncio.get_running_loop()
+        threads = DaemonThreads(_MOST_THREADS)
+        loop.set_default_executor(threads)
         silent = _SilentConnections(loop, self._idle_timeout)
         runner = self._runner(silent)
         await runner.setup()
@@ -264,6 +282,7 @@ class LocalServer:
             await asyncio.sleep(0)  # the transports tell their protocols that they are gone
         finally:
             await runner.cleanup()
+            threads.shutdown()
 
     def _runner(self, silent: _SilentConnections) -> web.AppRunner:
         app = self._make_app()
@@ -291,6 +310,30 @@ class LocalServer:
 
     async def __aexit__(self, *_: object) -> None:
         await asyncio.to_thread(self.stop)
+
+
+def _run(main: Coroutine[Any, Any, None]) -> None:
+    """Run as `asyncio.run` does, but a `SystemExit` in one task, a model's, does not end it."""
+    loop = asyncio.new_event_loop()
+    try:
+        _finish(loop, main)
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            task.cancel()
+        if left:
+            _finish(loop, asyncio.wait(left))
+        _finish(loop, loop.shutdown_asyncgens())
+    finally:
+        loop.close()
+
+
+def _finish(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any]) -> None:
+    task = loop.create_task(work)
+    while not task.done():
+        # Who waits for the task that raised it gets it, too, and answers.
+        with suppress(SystemExit):
+            loop.run_until_complete(task)
+    task.result()
 
 
 async def _stop_accepting(listener: asyncio.Server) -> None:

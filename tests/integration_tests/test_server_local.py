@@ -6,16 +6,23 @@ import asyncio
 import contextlib
 import gc
 import http.client
+import re
 import socket
+import subprocess
+import sys
+import textwrap
 import threading
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from langchain_core.output_parsers import StrOutputParser
+from langchain_core.runnables import RunnableLambda
 
 from langchain_ai365vip import ChatAI365VIP
-from langchain_ai365vip.errors import AI365VIPConnectionError
+from langchain_ai365vip.errors import AI365VIPAPIError, AI365VIPConnectionError, AI365VIPError
 from langchain_ai365vip.server import LocalServer
 from tests.integration_tests.server_kit import Client, ScriptedModel, chat_body, says
 
@@ -212,3 +219,136 @@ def test_an_idle_connection_needs_no_grace(requests: int) -> None:
     stopper.join(30)
     assert not stopper.is_alive()
     client.close()
+
+
+def waits_in_a_function(begun: threading.Event, release: threading.Event) -> Any:
+    def model(_: Any) -> str:
+        begun.set()
+        release.wait()
+        return "late"
+
+    return model
+
+
+def waits_in_a_generator(begun: threading.Event, release: threading.Event) -> Any:
+    def model(_: Any) -> Iterator[str]:
+        begun.set()
+        release.wait()
+        yield "late"
+
+    return model
+
+
+@pytest.mark.parametrize("waiting", [waits_in_a_function, waits_in_a_generator])
+def test_stopping_does_not_wait_for_a_synchronous_model(waiting: Callable[..., Any]) -> None:
+    begun, release = threading.Event(), threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        with LocalServer(waiting(begun, release)) as server:
+            model = ChatAI365VIP(base_url=server.base_url, max_retries=0)
+            asked = pool.submit(model.invoke, "Hi")
+            assert begun.wait(30)
+        # Only now can the model end.
+        release.set()
+        assert isinstance(asked.exception(30), AI365VIPConnectionError)
+
+
+def test_a_synchronous_model_does_not_keep_the_interpreter_from_ending() -> None:
+    script = """
+        import threading
+        from langchain_ai365vip import ChatAI365VIP, errors
+        from langchain_ai365vip.server import LocalServer
+
+        begun = threading.Event()
+
+        def model(messages):
+            begun.set()
+            threading.Event().wait()
+
+        def ask(url):
+            try:
+                ChatAI365VIP(base_url=url, max_retries=0).invoke("Hi")
+            except errors.AI365VIPConnectionError:
+                pass
+
+        with LocalServer(model) as server:
+            asking = threading.Thread(target=ask, args=(server.base_url,))
+            asking.start()
+            begun.wait()
+        asking.join()
+    """
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", "-c", textwrap.dedent(script)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    said = re.sub(r"Executing <.* took [\d.]+ seconds\n", "", done.stderr)
+    assert (done.stdout, said, done.returncode) == ("", "", 0)
+
+
+def test_a_model_that_blocks_the_event_loop_is_left_behind_with_a_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("langchain_ai365vip.server._STOPPING_TIME", 0.01)
+    begun, release = threading.Event(), threading.Event()
+
+    async def blocks() -> AsyncIterator[str]:
+        begun.set()
+        release.wait()
+        yield "late"
+
+    with ThreadPoolExecutor(1) as pool:
+        with LocalServer(ScriptedModel(script=blocks)) as server:
+            model = ChatAI365VIP(base_url=server.base_url, max_retries=0)
+            asked = pool.submit(model.invoke, "Hi")
+            assert begun.wait(30)
+        assert "a model blocks its event loop" in caplog.text
+        release.set()
+        assert asked.exception(30) is None or isinstance(asked.exception(), AI365VIPError)
+    for thread in threading.enumerate():
+        if thread.name == "ai365vip-server":
+            thread.join(30)
+
+
+def exits(_: Any) -> str:
+    raise SystemExit("no more")
+
+
+async def exits_in_async(_: Any) -> str:
+    raise SystemExit("no more")
+
+
+def exits_in_a_generator(_: Any) -> Iterator[str]:
+    yield from ()
+    raise SystemExit("no more")
+
+
+async def exits_in_the_model() -> AsyncIterator[str]:
+    raise SystemExit("no more")
+    yield ""
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        exits,
+        exits_in_async,
+        exits_in_a_generator,
+        RunnableLambda(exits) | StrOutputParser(),
+        ScriptedModel(script=exits_in_the_model),
+    ],
+    ids=["function", "async-function", "generator", "chain", "chat-model"],
+)
+def test_a_model_that_exits_is_a_model_that_failed(
+    model: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with LocalServer({"exits": model, "stays": says("fine")}) as server:
+        client = ChatAI365VIP(base_url=server.base_url, max_retries=0)
+        for _ in range(2):
+            with pytest.raises(AI365VIPAPIError) as raised:
+                client.invoke("Hi", model="exits")
+            assert raised.value.status_code == 500
+            assert client.invoke("Hi", model="stays").text == "fine"
+    assert [record.message for record in caplog.records] == [
+        "model 'exits' failed: SystemExit('no more')"
+    ] * 2

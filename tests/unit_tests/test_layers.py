@@ -16,7 +16,7 @@ MODULES = {path.stem: path for path in ROOT.glob("*.py") if path.stem != "__init
 LAYERS: list[set[str]] = [
     {
         *{"errors", "_version", "_scan", "_json_text", "_json_schema", "_coding", "_timeouts"},
-        *{"_caller", "_sync", "_pacing", "_echoes", "_redaction"},
+        *{"_caller", "_sync", "_threads", "_pacing", "_echoes", "_redaction"},
         *{"_json_check", "_json_coerce", "_repairs", "_patterns"},
     },
     {
