@@ -599,10 +599,14 @@ def _redirected(request: _Request, response: aiohttp.ClientResponse) -> tuple[_R
         return None, "which turns a POST into a GET"
     try:
         target = response.url.join(URL(response.headers["Location"]))
-        same = target.origin() == response.url.origin() and target.user is None
+        same = target.origin() == response.url.origin()
     except (KeyError, ValueError):
         return None, "which cannot be read"
-    return (replace(request, url=target), "") if same else (None, "which is another server")
+    if not same:
+        return None, "which is another server"
+    if target.user is not None or target.password is not None:
+        return None, "as a user whom the redirect names"
+    return replace(request, url=target), ""
 
 
 def _without_body(response: aiohttp.ClientResponse) -> Answer:

@@ -108,7 +108,7 @@ class Endpoint:
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
-        app = web.Application()
+        app = web.Application(client_max_size=0)  # none
         app.router.add_post("/api/chat", self._chat)
         app.router.add_post("/api/models", self._models)
         self._runner = runner = web.AppRunner(app, handler_cancellation=True)

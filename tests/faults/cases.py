@@ -271,6 +271,11 @@ def same_origin(server: FaultServer) -> str:
     return "/api/chat/?again"
 
 
+def another_user(server: FaultServer) -> str:
+    """The same server, with a login that the client would have to send."""
+    return server.url.replace("//", "//user:hunter2@") + "/api/chat"
+
+
 def other_host(server: FaultServer) -> str:
     """Another server, with a password and a query that must not be shown."""
     assert server.elsewhere is not None
@@ -653,6 +658,13 @@ REDIRECTS = (
             shared=True,
         )
         for status in (301, 302, 303, 307, 308)
+    ),
+    Fault(
+        "307 to the same origin with a login",
+        (redirect(307, another_user),),
+        errors.AI365VIPResponseError,
+        status=307,
+        says="as a user whom the redirect names",
     ),
     Fault(
         "a fourth redirect",

@@ -196,6 +196,24 @@ def test_a_stale_connection_costs_no_retry(stale: Script, way: str, model: Model
         assert (server.requests, len(server.connections)) == (3, 2)
 
 
+async def test_what_a_server_says_unasked_is_no_answer_to_the_next_request(model: Model) -> None:
+    def answer_and_later_more(x: Exchange) -> None:
+        answer(x)
+        x.server.released.wait(PATIENCE)
+        x.send("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nsmuggled")
+        x.server.stalled.set()
+
+    with FaultServer(answer_and_later_more, answer) as server:
+        patient = model(server.url)
+        assert (await patient.ainvoke(PROMPT)).text == ANSWER
+        server.released.set()
+        assert await asyncio.to_thread(server.stalled.wait, PATIENCE)
+        for _ in range(10):  # turns of the loop, in which the idle connection is read
+            await asyncio.sleep(0)
+        assert (await patient.ainvoke(PROMPT)).text == ANSWER
+        assert len(server.connections) == 2
+
+
 def test_several_stale_connections_in_a_row_cost_no_retry(model: Model) -> None:
     all_are_open = threading.Barrier(3)
 

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from langchain_ai365vip import AI365VIP, AvailableModel, Timeout, _pool, _tokens
-from langchain_ai365vip._protocol import chat_payload
+from langchain_ai365vip._protocol import WireMessage, chat_payload
 from langchain_ai365vip.errors import (
     AI365VIPContextOverflowError,
     AI365VIPInvalidRequestError,
@@ -410,10 +410,27 @@ async def test_the_number_of_connections_is_unlimited_by_default(paced: Endpoint
 
 async def test_no_cookie_is_kept_between_calls(endpoint: Endpoint) -> None:
     endpoint.reply_headers = {"Set-Cookie": "session=1; Path=/"}
-    await answer(endpoint)
-    await answer(endpoint)
+    # By name: a cookie jar keeps nothing of hosts that are addresses.
+    by_name = endpoint.base_url.replace("127.0.0.1", "localhost")
+    for _ in range(2):
+        client = AI365VIP(base_url=by_name, max_retries=0)
+        reply = await client.open(chat_payload(model="gpt-4o", messages=[]))
+        while await reply.read():
+            pass
     assert endpoint.connections == 1
+    assert endpoint.requests == 2
     assert not any("Cookie" in headers for headers in endpoint.headers)
+
+
+async def test_a_very_long_conversation_arrives_whole(endpoint: Endpoint) -> None:
+    # Given to aiohttp in one go it would be a warning, which is an error here.
+    text = "word " * 500_000
+    client = AI365VIP(base_url=endpoint.base_url)
+    turn: WireMessage = {"role": "user", "content": text}
+    reply = await client.open(chat_payload(model="gpt-4o", messages=[turn]))
+    assert await reply.read()
+    reply.close()
+    assert endpoint.bodies[0]["messages"][0]["content"] == text
 
 
 async def test_an_idle_connection_is_given_up_before_the_server_does(

@@ -123,19 +123,6 @@ async def test_nothing_blocks_the_loop() -> None:
             await asyncio.gather(*(model.ainvoke("x") for _ in range(10)))
 
 
-async def test_no_cookie_is_kept_between_calls() -> None:
-    def with_a_cookie(x: Any) -> None:
-        x.head("200 OK", "Set-Cookie: session=1; Path=/")
-        x.text(ANSWER)
-        x.end()
-
-    with FaultServer(with_a_cookie) as server:
-        model = ChatAI365VIP(base_url=server.url)
-        await model.ainvoke("x")
-        await model.ainvoke("x")
-        assert all("cookie" not in each.request_head.lower() for each in server.exchanges)
-
-
 async def test_max_connections_caps_what_is_open_at_a_time() -> None:
     with FaultServer(answer) as server:
         model = ChatAI365VIP(base_url=server.url, max_connections=3)
