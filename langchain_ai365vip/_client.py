@@ -433,7 +433,7 @@ class AI365VIP:
             except Exception as exc:
                 # A kept-alive connection that the server closed as the request was on its
                 # way says nothing about the server: again, until one is new.
-                if deadline.reused and isinstance(exc, _STALE):
+                if deadline.was_stale and isinstance(exc, _STALE):
                     continue
                 error = transport_error(
                     exc,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import ipaddress
+import socket
 import sys
 from dataclasses import dataclass
 from typing import Final
@@ -114,7 +116,18 @@ def _is_loopback(host: str) -> bool:
     name = host.rstrip(".").lower()
     if name == "localhost" or name.endswith(".localhost"):
         return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
+    address = _address(name)
+    if address is None:
         return False
+    # 0.0.0.0 and :: are addresses to listen on; connecting to them reaches this machine.
+    address = getattr(address, "ipv4_mapped", None) or address
+    return address.is_loopback or address.is_unspecified
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host)
+    # Short forms that every resolver knows: 127.1, 0x7f.1, 2130706433.
+    with contextlib.suppress(OSError, UnicodeError):
+        return ipaddress.IPv4Address(socket.inet_aton(host))
+    return None

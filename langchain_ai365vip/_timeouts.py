@@ -62,6 +62,9 @@ class Timeout(NamedTuple):
         return timeout
 
 
+# A connection that the server closed while it was idle fails one round trip after it is used.
+# Later, it was lost in the midst of the server's work.
+_STALE_WITHIN: Final = 2.0
 _QUEUED: Final = "waiting for one of max_connections to be free"
 
 
@@ -74,16 +77,15 @@ class HeadDeadline:
     Attributes:
         step: What is under way, in words.
         step_at: When its own limit passes (loop time).
-        reused: Whether the connection had served another request.
     """
 
     __slots__ = (
         "_loop",
         "_nearest",
+        "_reused_at",
         "_scope",
         "_timeout",
         "_total_at",
-        "reused",
         "step",
         "step_at",
     )
@@ -98,7 +100,7 @@ class HeadDeadline:
         self.step = _QUEUED
         self.step_at: float | None = None
         self._nearest = "total"
-        self.reused = False
+        self._reused_at: float | None = None
 
     def running(self) -> AbstractAsyncContextManager[Any]:
         """The scope in which the deadline cancels the current task."""
@@ -115,13 +117,18 @@ class HeadDeadline:
 
     def connecting(self) -> None:
         """A new connection is being made."""
-        self.reused = False
+        self._reused_at = None
         self._enter("connecting", "connect")
 
     def connected(self, *, reused: bool) -> None:
         """A connection is there; from now on the server is what we wait for."""
-        self.reused = reused
+        self._reused_at = self._loop.time() if reused else None
         self._enter("waiting for the first byte of the reply", "first_byte")
+
+    @property
+    def was_stale(self) -> bool:
+        """Whether a connection that is lost now was given up by the server before our request."""
+        return self._reused_at is not None and self._loop.time() < self._reused_at + _STALE_WITHIN
 
     @property
     def limit(self) -> str:

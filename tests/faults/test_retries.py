@@ -7,6 +7,7 @@ import contextlib
 import logging
 import random
 import threading
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
@@ -228,6 +229,21 @@ def test_several_stale_connections_in_a_row_cost_no_retry(model: Model) -> None:
     with FaultServer(*[together] * 3, *[close_before_head] * 3, answer) as server:
         asyncio.run(calls(model(server.url, max_retries=0)))
         assert (server.requests, len(server.connections)) == (7, 4)
+
+
+def test_a_kept_alive_connection_that_is_lost_in_the_midst_of_the_work_costs_a_retry(
+    model: Model,
+) -> None:
+    def works_and_fails(exchange: Exchange) -> None:
+        time.sleep(2.1)  # longer than a stale connection takes to fail
+        close_before_head(exchange)
+
+    with FaultServer(answer, works_and_fails, answer) as server:
+        once = model(server.url, max_retries=0)
+        assert once.invoke(PROMPT).text == ANSWER
+        with pytest.raises(errors.AI365VIPConnectionError):
+            once.invoke(PROMPT)
+        assert server.requests == 2
 
 
 def _two_calls(model: ChatAI365VIP, way: str) -> None:

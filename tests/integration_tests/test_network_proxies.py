@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from yarl import URL
 
 from langchain_ai365vip import ChatAI365VIP, Timeout, errors
+from langchain_ai365vip._proxy import environment_proxy
 from tests.faults.cases import ANSWER, answer, replying
 from tests.faults.server import FaultServer, refused_url
 from tests.integration_tests.network_kit import NAME, Authority, Proxy, proxies_resolve_the_name
@@ -237,7 +239,10 @@ def test_no_proxy_of_another_host_changes_nothing(
 def test_the_environments_proxy_is_never_used_for_loopback(
     host: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Proxy("http") as proxy, FaultServer(answer, host="::1" if "[" in host else "") as server:
+    with (
+        Proxy("http") as proxy,
+        FaultServer(answer, host="::1" if "[" in host else "") as server,
+    ):
         monkeypatch.setenv("http_proxy", proxy.url())
         monkeypatch.setenv("all_proxy", proxy.url())
         assert _model(f"http://{host}:{server.port}").invoke("x").text == ANSWER
@@ -254,6 +259,22 @@ def test_other_names_of_loopback_do_not_go_through_the_proxy_either(
         with pytest.raises(errors.AI365VIPConnectionError):
             _model(refused_url().replace("127.0.0.1", host)).invoke("x")
         assert proxy.log == []
+
+
+@pytest.mark.parametrize(
+    ("host", "proxied"),
+    [
+        *((host, False) for host in ("[::ffff:127.0.0.1]", "127.1", "2130706433", "0x7f.1")),
+        *((host, False) for host in ("0.0.0.0", "0", "[::]", "[::ffff:0.0.0.0]")),
+        *((host, True) for host in ("128.1", "[::ffff:10.0.0.1]", "127.example", "localhost.test")),
+    ],
+)
+def test_every_way_to_write_a_loopback_address_is_known(
+    host: str, proxied: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The tests may not connect to some of these.
+    monkeypatch.setenv("http_proxy", "http://proxy.test:1")
+    assert (environment_proxy(URL(f"http://{host}:3000")) is not None) is proxied
 
 
 @pytest.mark.parametrize(
