@@ -86,13 +86,23 @@ class Source:
         return "".join(parts)
 
     def literal(self, prefixes: Collection[str]) -> Pull[str]:
-        """Takes characters as long as they begin one of the words (tags); returns them."""
+        """Takes characters as long as they begin one of the words (tags); returns them.
+
+        The words are in small letters; what is taken may have capitals.
+        """
         word = ""
-        while not word.endswith(">") and (char := (yield from self.peek())):
-            if word + char not in prefixes:
+        while not word.endswith((">", "]")) and (char := (yield from self.peek())):
+            if (word + char).lower() not in prefixes:
                 break
             word += self.take()
         return word
+
+    def back(self, text: str) -> None:
+        """Gives back what was taken last, to be taken again."""
+        if self.pos >= len(text):
+            self.pos -= len(text)
+        else:  # the beginning of it came with an earlier piece
+            self.piece, self.pos = text + self.piece[self.pos :], 0
 
 
 def _is_before_prose(between: str) -> bool:
@@ -307,7 +317,7 @@ class JsonReader:
                 if candidate.bare:
                     return char
                 word = yield from source.literal(self._tags.prefixes)
-                if word in self._tags.all:
+                if word.lower() in self._tags.all:
                     return word
                 candidate.add(word)
             elif char in "{[":
@@ -368,11 +378,13 @@ class JsonReader:
     def _tag_in_string(self, candidate: Candidate) -> Pull[str]:
         """A closing tag is part of the string, unless a call seems to end before it."""
         word = yield from self._source.literal(self._tags.prefixes)
-        if word in self._tags.closers:
+        if word.lower() in self._tags.closers:
             if candidate.seems_complete:
                 return word
             candidate.tag_in_string = True
-        candidate.opened_in_string = candidate.opened_in_string or word in self._tags.openers
+        candidate.opened_in_string = (
+            candidate.opened_in_string or word.lower() in self._tags.openers
+        )
         candidate.add(word)
         return ""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,7 @@ META_KEYS = ("id", "type", "index", "call_id", "tool_call_id")
 
 BROKEN = "The JSON of this call is broken."
 CUT_OFF = "The reply ended inside this call."
+NO_CALL = "What stands between the tags is not the JSON of a call."
 
 Tools = Mapping[str, Mapping[str, Any]]
 
@@ -68,6 +69,39 @@ def read_text(text: str, tools: Tools, escaped: str = "") -> list[Reading]:
         return [unreadable(text, tools, str(error))]
     except RecursionError:
         return [unreadable(text, tools, "The JSON is nested too deeply to be read.")]
+
+
+def read_named(name: str, text: str, tools: Tools, escaped: str = "") -> Reading:
+    """Reads a call whose name stands outside of its JSON.
+
+    Args:
+        name: The tool's name, bound or not.
+        text: The JSON text of the arguments.
+        tools: The JSON schema of the arguments by bound name.
+        escaped: See `read_json`.
+    """
+    try:
+        value, repaired = read_json(text, escaped)
+    except ValueError as error:
+        return Reading(name, {}, text, str(error))
+    return read_calls({"name": name, "arguments": value}, tools, strict=repaired)[0]
+
+
+def read_fields(name: str, pairs: Sequence[tuple[str, str]], tools: Tools) -> Reading:
+    """Reads a call whose arguments stand as text between tags.
+
+    Args:
+        name: The tool's name, bound or not.
+        pairs: The arguments' names and texts, which are brought to the schema's types.
+        tools: The JSON schema of the arguments by bound name.
+    """
+    arguments = dict(pairs)
+    if len(arguments) < len(pairs):
+        return _failed(name, dict(pairs), "An argument is given twice.")
+    if name in tools and has_foreign_keys(arguments, tools[name]):
+        known = ", ".join(fields(tools[name]))
+        return _failed(name, arguments, f"There is an unknown argument. Known are: {known}.")
+    return read_calls({"name": name, "arguments": arguments}, tools)[0]
 
 
 def read_cut_off(text: str, tools: Tools) -> list[Reading]:

@@ -10,13 +10,15 @@ What is a call:
   one or several JSON values in it, fenced or not; the last one may stay unclosed. Text on a
   line of its own behind complete JSON is prose; on the same line it may be the rest of a
   string with broken quotation marks, and then spoils the call.
+- The forms that models were trained on, see `_call_forms`.
 - A reply that consists of call-shaped JSON and nothing else, bare or in a code fence,
   naming bound tools only.
 
 What is not, and stays text: a tag in a code fence or code span, as Markdown has them; a tag
-in reasoning; a call that stands word by word in what the user or a tool wrote; a tag
-that is not followed by JSON. A call of a tool that is not bound, or whose arguments can
-neither be read nor repaired, is an `InvalidCall` that says why.
+in reasoning; a call that stands word by word in what the user or a tool wrote; a tag in
+a line of prose that is not followed by a call. A call of a tool that is not bound, one whose
+arguments can neither be read nor repaired, and anything else between two tags at the start of
+a line is an `InvalidCall` that says why.
 
 How it works: the states are generators over one source of characters, each written as if
 the whole reply were there; where it is not yet, they yield. So nothing is read twice, a cut
@@ -31,6 +33,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from langchain_ai365vip._call_forms import (
+    ATTRIBUTES,
+    BODY_PREFIXES,
+    CLOSER_PREFIXES,
+    CLOSERS,
+    END_PREFIXES,
+    END_TOKENS,
+    FUNCTION,
+    MISTRAL,
+    OPENERS,
+    PAIRED,
+    RESPONSE,
+    TAGS,
+    Form,
+    is_opener,
+    is_paired,
+)
 from langchain_ai365vip._echoes import Echoes
 from langchain_ai365vip._json_text import is_json, read_json
 from langchain_ai365vip._scan import (
@@ -39,7 +58,6 @@ from langchain_ai365vip._scan import (
     JsonReader,
     Pull,
     Source,
-    Tags,
     Value,
     prefixes,
     split,
@@ -132,21 +150,18 @@ EMPTY_CALL = "a call with nothing in it"
 TOOL_RESPONSE = "a tool result that the model made up"
 MORE_CALLS = "what follows the one call that parallel_tool_calls=False allows"
 
-_CALL_NAMES = ("tool_call", "tool_calls", "function_call", "function_calls")
-_OPENERS = frozenset(f"<{name}>" for name in _CALL_NAMES)
-_CLOSERS = frozenset(f"</{name}>" for name in _CALL_NAMES)
-_RESPONSE = "<tool_response>"
 _THINK, _THINK_END = "<think>", "</think>"
 _FENCE_WORDS = frozenset(
-    {"", "json", "jsonc", "json5", "tool", "tool_code", "call", *_CALL_NAMES},
+    {"", "json", "jsonc", "json5", "tool", "tool_code", "call"} | {tag[1:-1] for tag in PAIRED}
 )
 
 _CALL_KEYS = frozenset({*NAME_KEYS, *ARGUMENT_KEYS, *WRAPPER_KEYS, *META_KEYS})
 _CALL_TYPES = frozenset({"function", "function_call", "tool_call", "tool_use"})
 
+_MISTRAL_PREFIXES = prefixes({MISTRAL})
 _BARE_STARTS = frozenset("{[`")
-_SPECIAL = re.compile(r"[<`~]")
-_PROSE = re.compile(r"[^<`~]*")
+_SPECIAL = re.compile(r"[<`~\[]")
+_PROSE = re.compile(r"[^<`~\[]*")
 _BLANKS = re.compile(r"[^\S\n]*")
 _WORD = re.compile(r"[\w+.-]*")
 _LINE = re.compile(r"[^\n]*")
@@ -159,13 +174,6 @@ _SEPARATORS = re.compile(r"[\s,;]*")
 
 _THINK_PREFIXES = prefixes({_THINK, _THINK_END})
 _THINK_END_PREFIXES = prefixes({_THINK_END})
-_TAGS = Tags(
-    openers=_OPENERS,
-    closers=_CLOSERS,
-    all=_OPENERS | _CLOSERS | {_RESPONSE},
-    prefixes=prefixes(_OPENERS | _CLOSERS | {_RESPONSE}),
-)
-_CLOSER_PREFIXES = prefixes(_CLOSERS)
 
 
 class ToolCallParser:
@@ -204,8 +212,8 @@ class ToolCallParser:
         self._parallel = parallel
         self._echoes = Echoes(echoed)
         self._source = Source()
-        self._json = JsonReader(self._source, _TAGS)
-        self._openers = prefixes({_THINK, *(_OPENERS | {_RESPONSE} if tools else ())})
+        self._json = JsonReader(self._source, TAGS)
+        self._openers = prefixes({_THINK, *(OPENERS | {FUNCTION, RESPONSE} if tools else ())})
         self.done = False
         self.truncated = False
         self._why_done = MORE_CALLS
@@ -216,6 +224,7 @@ class ToolCallParser:
         self._fresh = True  # nothing but reasoning and white space so far
         self._any_text = False
         self._any_block = False
+        self._any_call = False
         self._dangling = False  # the last call had no closing tag
         self._in_prose = False
         self._states = self._run()
@@ -321,15 +330,14 @@ class ToolCallParser:
                 return
             char = yield from self._source.peek()
             if self._fresh and self._tools and char in _BARE_STARTS:
-                yield from self._bare_calls(space)
-                after_block = False
+                after_block = yield from self._bare_calls(space)
             else:
                 after_block = yield from self._stretch(space, after_block)
 
     def _stretch(self, space: str, after_block: bool) -> Pull[bool]:
         """Reads a block or some prose; True when it was a block."""
         char = yield from self._source.peek()
-        if char == "<":
+        if char in ("<", "["):
             return (yield from self._tag(space, after_block))
         self._space(space, before_block=False)
         self._fresh = False
@@ -342,18 +350,18 @@ class ToolCallParser:
         return False
 
     def _tag(self, space: str, after_block: bool) -> Pull[bool]:
-        word = yield from self._source.literal(self._openers_here())
+        word = yield from self._mark()
         at_start = after_block or self._blank_line
-        if word in _OPENERS:
+        if is_opener(word):
             return (yield from self._calls(space, word, at_start))
         if word == _THINK and at_start:
             yield from self._think(space)
             return True
-        if word == _RESPONSE and at_start:
+        if word.lower() == RESPONSE and at_start:
             self._space(space, before_block=True)
             self._end_at_response(word)
             return True
-        if word in _CLOSERS:
+        if word.lower() in CLOSERS:
             self._space(space, before_block=True)
             self._say(CLOSING_TAG, word)
             self._dangling = False
@@ -363,8 +371,19 @@ class ToolCallParser:
         self._fresh = False
         return False
 
-    def _openers_here(self) -> frozenset[str]:
-        return self._openers | _CLOSER_PREFIXES if self._dangling else self._openers
+    def _mark(self) -> Pull[str]:
+        """Takes a mark that means something here, or the first character of none."""
+        source = self._source
+        word = yield from source.literal(self._marks_here())
+        if f"{word.lower()}>" in PAIRED and (yield from source.peek()) == " ":
+            word += yield from source.collect(ATTRIBUTES)
+            word += source.take() if (yield from source.peek()) == ">" else ""
+        return word or source.take()
+
+    def _marks_here(self) -> frozenset[str]:
+        if self._dangling:
+            return self._openers | CLOSER_PREFIXES
+        return self._openers | END_PREFIXES if self._any_call else self._openers
 
     def _end_at_response(self, word: str) -> None:
         self._any_block = True
@@ -456,16 +475,16 @@ class ToolCallParser:
     def _calls(self, space: str, opener: str, at_start: bool) -> Pull[bool]:
         """Reads a tag and the tags that follow it at once; False when it is only text."""
         self._dangling = False
-        while opener in _OPENERS and not self.done:
+        while is_opener(opener) and not self.done:
             found = yield from self._call(space, opener, at_start)
             if found is None:
                 return False
-            self._any_block = True
+            self._any_block = self._any_call = True
             self._fresh = False
             space, opener, at_start = "", found, True
         if self.done:
             self._say(MORE_CALLS, opener)
-        elif opener == _RESPONSE:
+        elif opener.lower() == RESPONSE:
             self._end_at_response(opener)
         elif opener:  # a "<..." that turned out to be no tag
             self._text(opener)
@@ -476,6 +495,8 @@ class ToolCallParser:
         """Reads one tag; returns the tag that follows it at once, None if it was text."""
         source = self._source
         held = [opener]
+        if opener.lower() == FUNCTION:
+            return (yield from self._form(space, opener, held, at_start))
         yield from source.run(SPACE, held.append)
         ticks = yield from source.run(_RUN["`"], held.append)
         if ticks:
@@ -485,23 +506,44 @@ class ToolCallParser:
         if char and char in "{[":
             self._space(space, before_block=True)
             return (yield from self._tagged("".join(held)))
-        word = (yield from source.literal(_TAGS.prefixes)) if char == "<" else ""
-        if word in _TAGS.all or (not char and at_start):
+        word = (yield from source.literal(BODY_PREFIXES)) if char == "<" else ""
+        if word.lower() in TAGS.all or (not char and at_start):
             self._space(space, before_block=True)
             return self._empty_call("".join(held), word)
-        self._space(space, before_block=False)
-        self._text("".join(held) + word)
-        self._fresh = False
-        if ticks:
-            yield from self._span(ticks)
+        held.append(word)
+        if not ticks:
+            return (yield from self._form(space, opener, held, at_start))
+        self._no_call(space, "".join(held))
+        yield from self._span(ticks)
         return None
+
+    def _form(self, space: str, opener: str, held: list[str], at_start: bool) -> Pull[str | None]:
+        """Reads a call that is not one JSON value; None if it was text."""
+        form = Form(self._source, self._json, self._tools, opener, held)
+        reading = yield from form.read()
+        if reading is None and at_start and is_paired(opener):
+            reading = yield from form.read_rest()
+        raw = "".join(held)
+        if reading is None or self._echoes.hold(raw):
+            self._no_call(space, raw)
+            return None
+        self._space(space, before_block=True)
+        self._emit(reading, raw)
+        self._dangling = not form.closed
+        self.truncated = form.cut_off and self._failed_last()
+        return ""
+
+    def _no_call(self, space: str, text: str) -> None:
+        self._space(space, before_block=False)
+        self._text(text)
+        self._fresh = False
 
     def _empty_call(self, held: str, word: str) -> str:
         if not word:
             self.truncated = True
             self._emit(Reading(None, {}, "", CUT_OFF), held)
             return ""
-        closed = word in _CLOSERS
+        closed = word.lower() in CLOSERS
         self._say(EMPTY_CALL, held + word if closed else held)
         return "" if closed else word
 
@@ -509,7 +551,7 @@ class ToolCallParser:
         """Reads the JSON values in a tag; returns a tag that follows without a closing one."""
         candidate = Candidate()
         end = yield from self._json.values(candidate)
-        closer = end if end in _CLOSERS else ""
+        closer = end if end.lower() in CLOSERS else ""
         self._dangling = not closer
         values = _tagged_values(candidate, ended=not end)
         if self._echoes.hold(head + "".join(candidate.parts)):
@@ -542,8 +584,13 @@ class ToolCallParser:
 
     # --- a reply that is nothing but calls, without tags ----------------------
 
-    def _bare_calls(self, space: str) -> Pull[None]:
+    def _bare_calls(self, space: str) -> Pull[bool]:
         """Reads a reply that may consist of bare calls: to its end, or until it does not."""
+        if (yield from self._source.peek()) == "[":
+            word = yield from self._source.literal(_MISTRAL_PREFIXES)
+            if word.lower() == MISTRAL:
+                return (yield from self._calls(space, word, at_start=True))
+            self._source.back(word)
         reply = _BareReply(self._source, self._json, self._tools)
         good = yield from reply.read()
         body = "".join(reply.candidate.parts)
@@ -553,14 +600,13 @@ class ToolCallParser:
                 self._space(space, before_block=True)
                 self._finish(values)
                 self.truncated = values[-1].cut_off and self._failed_last()
-                return
-        self._space(space, before_block=False)
-        self._text(body)
-        self._fresh = False
+                return False
+        self._no_call(space, body)
         if reply.fence >= 3:
             yield from self._fence("`", reply.fence, in_info=reply.in_info)
         elif reply.fence:
             yield from self._span(reply.fence)
+        return False
 
 
 def _tagged_values(candidate: Candidate, *, ended: bool) -> list[Value]:
@@ -605,8 +651,16 @@ class _BareReply:
                     return False
                 self.fence = 0
                 yield from source.run(SPACE, candidate.add)
+            if (yield from source.peek()) == "<" and not (yield from self._end_token()):
+                return False
             if not (yield from source.more()):
                 return True
+
+    def _end_token(self) -> Pull[bool]:
+        word = yield from self._source.literal(END_PREFIXES)
+        self.candidate.add(word)
+        yield from self._source.run(SPACE, self.candidate.add)
+        return word.lower() in END_TOKENS
 
     def _open_fence(self) -> Pull[bool]:
         if self.fence:

@@ -193,6 +193,30 @@ def renamed(call: Call, key: str) -> Call:
     return {"name": call["name"], key: call["arguments"]}
 
 
+def as_text(value: Json) -> str:
+    return value if isinstance(value, str) else dumps(value)
+
+
+def qwen_coder(call: Call) -> str:
+    fields = "".join(
+        f"<parameter={key}>\n{as_text(value)}\n</parameter>\n"
+        for key, value in call["arguments"].items()
+    )
+    return tag(f"<function={call['name']}>\n{fields}</function>")
+
+
+def glm(call: Call) -> str:
+    fields = "".join(
+        f"<arg_key>{key}</arg_key>\n<arg_value>{as_text(value)}</arg_value>\n"
+        for key, value in call["arguments"].items()
+    )
+    return f"<tool_call>{call['name']}\n{fields}</tool_call>"
+
+
+def mistral(call: Call) -> str:
+    return f"[TOOL_CALLS]{call['name']}[ARGS]{dumps(call['arguments'])}"
+
+
 DIALECTS: dict[str, Dialect] = {
     "tag": Dialect(lambda call: tag(dumps(call))),
     "tag on one line": Dialect(lambda call: f"<tool_call>{dumps(call)}</tool_call>"),
@@ -245,6 +269,9 @@ DIALECTS: dict[str, Dialect] = {
             dumps({**call, "arguments": {k: str(v) for k, v in call["arguments"].items()}})
         )
     ),
+    "Qwen3-Coder": Dialect(qwen_coder),
+    "GLM": Dialect(glm),
+    "Mistral": Dialect(mistral),
     "thinking first": Dialect(
         lambda call: (
             f"<think>\nIs it {tag(dumps(call))}? No {{x}}.\n</think>\n\n{tag(dumps(call))}"

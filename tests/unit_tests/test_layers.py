@@ -24,6 +24,7 @@ LAYERS: list[set[str]] = [
         "_tool_prompt",
         "_tool_calls",
         "_tool_parser",
+        "_call_forms",
         "_failures",
         "_pool",
         "_content",
@@ -49,7 +50,16 @@ WITHOUT_AIOHTTP = {
 }
 WITHOUT_LANGCHAIN = {
     *(LAYERS[0] - {"errors"}),
-    *{"_protocol", "_tool_calls", "_tool_parser", "_failures", "_pool", "_reply", "_tokens"},
+    *{
+        "_protocol",
+        "_tool_calls",
+        "_tool_parser",
+        "_call_forms",
+        "_failures",
+        "_pool",
+        "_reply",
+        "_tokens",
+    },
     *{"_cutter", "_client", "_access", "_endpoint"},
 }
 

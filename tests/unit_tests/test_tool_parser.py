@@ -545,6 +545,280 @@ REPLIES: dict[str, tuple[str, list[Seen]]] = {
     ),
 }
 
+# --- the forms that models were trained on, beside ours --------------------------------------
+
+QWEN = "<function=weather>\n<parameter=city>\nParis\n</parameter>\n</function>"
+QWEN_ROME = (
+    "<function=weather>\n<parameter=city>\nRome\n</parameter>\n"
+    "<parameter=days>\n2\n</parameter>\n</function>"
+)
+GLM = "<tool_call>weather\n<arg_key>city</arg_key>\n<arg_value>Paris</arg_value>\n</tool_call>"
+LLAMA = '{"name": "weather", "parameters": {"city": "Paris"}}'
+NAMED = '{"city": "Paris"}'
+
+
+def deepseek(words: str) -> str:
+    return f"<\uff5c{words}\uff5c>".replace(" ", "\u2581")
+
+
+DEEPSEEK = (
+    deepseek("tool calls begin")
+    + deepseek("tool call begin")
+    + f"function{deepseek('tool sep')}weather\n```json\n{NAMED}\n```"
+    + deepseek("tool call end")
+)
+DEEPSEEK_31 = (
+    deepseek("tool call begin")
+    + f"weather{deepseek('tool sep')}{NAMED}"
+    + deepseek("tool call end")
+)
+EMPTY_DEEPSEEK = ("discard", deepseek("tool calls begin"), EMPTY_CALL)
+NO_CALL = "What stands between the tags is not the JSON of a call."
+
+
+def invalid(name: str | None, error: str, raw: str) -> Seen:
+    return ("invalid", name, error, raw)
+
+
+FORMS: dict[str, tuple[str, list[Seen]]] = {
+    "Qwen3-Coder": (tag(f"\n{QWEN}\n"), [paris(tag(f"\n{QWEN}\n"))]),
+    "Qwen3-Coder, two, prose before": (
+        f"Let me see.\n\n{tag(QWEN)}\n{tag(QWEN_ROME)}",
+        [text("Let me see.\n\n"), paris(tag(QWEN)), space("\n"), rome(tag(QWEN_ROME))],
+    ),
+    "Qwen3-Coder, two in one tag": (
+        tag(f"\n{QWEN}\n{QWEN_ROME}\n"),
+        [paris(f"<tool_call>\n{QWEN}"), space("\n"), rome(f"{QWEN_ROME}\n</tool_call>")],
+    ),
+    "Qwen3-Coder without its tag": (f"Well: {QWEN}", [text("Well: "), paris(QWEN)]),
+    "Qwen3-Coder with half its tag": (
+        f"{QWEN}\n</tool_call>",
+        [paris(f"{QWEN}\n</tool_call>")],
+    ),
+    "Qwen3-Coder without arguments": (
+        tag("<function=now>\n</function>"),
+        [now(tag("<function=now>\n</function>"))],
+    ),
+    "Qwen3-Coder with tags and breaks in a text": (
+        tag("<function=weather><parameter=city>\n\n<b>a\n</tool_call>\n\n</parameter></function>"),
+        [
+            (
+                "call",
+                "weather",
+                {"city": "\n<b>a\n</tool_call>\n"},
+                tag("<function=weather><parameter=city>\n\n<b>a\n</tool_call>\n\n</parameter></function>"),
+            )
+        ],
+    ),
+    "Qwen3-Coder, an unknown argument": (
+        tag("<function=weather><parameter=town>Paris</parameter></function>"),
+        [
+            invalid(
+                "weather",
+                "There is an unknown argument. Known are: city, days.",
+                tag("<function=weather><parameter=town>Paris</parameter></function>"),
+            )
+        ],
+    ),
+    "Qwen3-Coder, an argument twice": (
+        QWEN.replace("</function>", "<parameter=city>Rome</parameter></function>"),
+        [
+            invalid(
+                "weather",
+                "An argument is given twice.",
+                QWEN.replace("</function>", "<parameter=city>Rome</parameter></function>"),
+            )
+        ],
+    ),
+    "Qwen3-Coder, an argument of another type": (
+        QWEN_ROME.replace("2", "soon"),
+        [
+            invalid(
+                "weather",
+                'The arguments are not valid: days: "soon" is not of type integer.',
+                QWEN_ROME.replace("2", "soon"),
+            )
+        ],
+    ),
+    "Qwen3-Coder, an unknown tool in the tag": (
+        tag(QWEN.replace("weather", "rm")),
+        [
+            invalid(
+                "rm",
+                "There is no tool named 'rm'. Known tools: weather, now, add.",
+                tag(QWEN.replace("weather", "rm")),
+            )
+        ],
+    ),
+    "Qwen3-Coder, an unknown tool without the tag": (
+        QWEN.replace("weather", "rm"),
+        [text(QWEN.replace("weather", "rm"))],
+    ),
+    "Qwen3-Coder in a sentence": (
+        "Write <function=weather> and then <parameter=city>.",
+        [text("Write <function=weather> and then <parameter=city>.")],
+    ),
+    "Qwen3-Coder in a fence": (f"```\n{tag(QWEN)}\n```", [text(f"```\n{tag(QWEN)}\n```")]),
+    "cut off in Qwen3-Coder's form": (
+        f"<tool_call>{QWEN[:60]}",
+        [invalid("weather", "The reply ended inside this call.", f"<tool_call>{QWEN[:60]}")],
+    ),
+    "Llama's function tag": (
+        f"<function=weather>{NAMED}</function>",
+        [paris(f"<function=weather>{NAMED}</function>")],
+    ),
+    "Llama's function tag, unclosed": (
+        f"<function=weather>{NAMED}<|eom_id|>",
+        [text(f"<function=weather>{NAMED}<|eom_id|>")],
+    ),
+    "Llama's function tag, broken JSON": (
+        '<function=weather>{"city": "a" + "b"}</function>',
+        [
+            invalid(
+                "weather",
+                "The JSON is broken: Expecting ',' delimiter: line 1 column 14 (char 13)",
+                '<function=weather>{"city": "a" + "b"}</function>',
+            )
+        ],
+    ),
+    "Llama's tag": (f"<|python_tag|>{LLAMA}", [paris(f"<|python_tag|>{LLAMA}")]),
+    "Llama's tag and its end": (
+        f"<|python_tag|>{LLAMA}<|eom_id|>",
+        [paris(f"<|python_tag|>{LLAMA}<|eom_id|>")],
+    ),
+    "Llama's tag before code": (
+        "<|python_tag|>print(1)",
+        [text("<|python_tag|>print(1)")],
+    ),
+    "bare JSON and the end of a turn": (f"{LLAMA}<|eot_id|>", [paris(f"{LLAMA}<|eot_id|>")]),
+    "fenced JSON and the end of a turn": (
+        f"```json\n{LLAMA}\n```\n<|im_end|>\n",
+        [paris(f"```json\n{LLAMA}\n```\n<|im_end|>\n")],
+    ),
+    "bare JSON and another token": (f"{LLAMA}<|x|>", [text(f"{LLAMA}<|x|>")]),
+    "a call and the end of a turn": (
+        f"{tag(PARIS)}<|im_end|>",
+        [paris(tag(PARIS)), ("discard", "<|im_end|>", CLOSING_TAG)],
+    ),
+    "a call that only the end of a turn closes": (
+        f"<tool_call>\n{PARIS}\n<|im_end|>",
+        [paris(f"<tool_call>\n{PARIS}\n<|im_end|>")],
+    ),
+    "prose and the end of a turn": ("Hi.<|im_end|>", [text("Hi.<|im_end|>")]),
+    "GLM": (GLM, [paris(GLM)]),
+    "GLM, types and no line breaks": (
+        "<tool_call>add<arg_key>a</arg_key><arg_value>1</arg_value>"
+        "<arg_key>b</arg_key><arg_value>2.5</arg_value></tool_call> ok",
+        [
+            (
+                "call",
+                "add",
+                {"a": 1, "b": 2.5},
+                "<tool_call>add<arg_key>a</arg_key><arg_value>1</arg_value>"
+                "<arg_key>b</arg_key><arg_value>2.5</arg_value></tool_call>",
+            ),
+            space(" "),
+            text("ok"),
+        ],
+    ),
+    "GLM without arguments": (tag("now\n"), [now(tag("now\n"))]),
+    "GLM with a tag in a text": (
+        GLM.replace("Paris", "a</tool_call>b"),
+        [("call", "weather", {"city": "a</tool_call>b"}, GLM.replace("Paris", "a</tool_call>b"))],
+    ),
+    "GLM, a value missing": (
+        tag("weather\n<arg_key>city</arg_key>"),
+        [invalid(None, NO_CALL, tag("weather\n<arg_key>city</arg_key>"))],
+    ),
+    "GLM in a sentence": ("Use <tool_call>weather here.", [text("Use <tool_call>weather here.")]),
+    "cut off in GLM's form": (
+        GLM[:40],
+        [invalid("weather", "The reply ended inside this call.", GLM[:40])],
+    ),
+    "Mistral": (f"[TOOL_CALLS][{PARIS}]", [paris(f"[TOOL_CALLS][{PARIS}]")]),
+    "Mistral, prose before": (
+        f"Let me see.[TOOL_CALLS] [{PARIS}, {ROME}]</s>",
+        [text("Let me see."), paris(f"[TOOL_CALLS] [{PARIS}, {ROME}]"), rome(""), text("</s>")],
+    ),
+    "Mistral, names outside": (
+        f"[TOOL_CALLS]weather[ARGS]{NAMED}[TOOL_CALLS]now[CALL_ID]a1[ARGS]{{}}",
+        [paris(f"[TOOL_CALLS]weather[ARGS]{NAMED}"), now("[TOOL_CALLS]now[CALL_ID]a1[ARGS]{}")],
+    ),
+    "Mistral, an unknown name": (
+        f"[TOOL_CALLS]rm[ARGS]{NAMED}",
+        [text(f"[TOOL_CALLS]rm[ARGS]{NAMED}")],
+    ),
+    "Mistral's mark in a sentence": (
+        "The [TOOL_CALLS] mark, [TOOL] and [a](b).",
+        [text("The [TOOL_CALLS] mark, [TOOL] and [a](b).")],
+    ),
+    "Mistral's mark in a code span": (
+        f"`[TOOL_CALLS][{PARIS}]`",
+        [text(f"`[TOOL_CALLS][{PARIS}]`")],
+    ),
+    "cut off in Mistral's form": (
+        '[TOOL_CALLS]weather[ARGS]{"city": "Par',
+        [
+            invalid(
+                "weather",
+                "The reply ended inside this call.",
+                '[TOOL_CALLS]weather[ARGS]{"city": "Par',
+            )
+        ],
+    ),
+    "DeepSeek 3": (
+        DEEPSEEK + deepseek("tool calls end"),
+        [
+            EMPTY_DEEPSEEK,
+            paris((DEEPSEEK + deepseek("tool calls end")).removeprefix(EMPTY_DEEPSEEK[1])),
+        ],
+    ),
+    "DeepSeek 3.1": (DEEPSEEK_31, [paris(DEEPSEEK_31)]),
+    "Granite": (f"<|tool_call|>[{PARIS}]", [paris(f"<|tool_call|>[{PARIS}]")]),
+    "Phi": (
+        f"<|tool_call|>[{PARIS}]<|/tool_call|>",
+        [paris(f"<|tool_call|>[{PARIS}]<|/tool_call|>")],
+    ),
+    "functioncall": (f"<functioncall> {PARIS}", [paris(f"<functioncall> {PARIS}")]),
+    "capitals": (
+        f"<TOOL_CALL>\n{PARIS}\n</TOOL_CALL>",
+        [paris(f"<TOOL_CALL>\n{PARIS}\n</TOOL_CALL>")],
+    ),
+    "attributes": (
+        f'Ok.\n<tool_call id="1" n=2>\n{PARIS}\n</tool_call>',
+        [text("Ok.\n"), paris(f'<tool_call id="1" n=2>\n{PARIS}\n</tool_call>')],
+    ),
+    "attributes that do not end": (
+        "<tool_call is what <b>I</b> write",
+        [text("<tool_call is what <b>I</b> write")],
+    ),
+    "a pair of tags around something else": (
+        tag('\nweather(city="Paris")\n'),
+        [invalid(None, NO_CALL, tag('\nweather(city="Paris")\n'))],
+    ),
+    "a pair of tags in a sentence": (
+        "So <tool_call>...</tool_call> is it.",
+        [text("So <tool_call>...</tool_call> is it.")],
+    ),
+    "a pair of tags around an empty line": (
+        tag("Well.\n\nSo.\n"),
+        [text(tag("Well.\n\nSo.\n"))],
+    ),
+    "a tag before prose and a call": (
+        f"<tool_call> is the tag:\n{tag(PARIS)}",
+        [text("<tool_call> is the tag:\n"), paris(tag(PARIS))],
+    ),
+    "a tag before prose with code": (
+        f"<tool_call>x `{tag(PARIS)}`",
+        [text(f"<tool_call>x `{tag(PARIS)}`")],
+    ),
+    "Python's calls": (
+        '[weather(city="Paris")]',
+        [text('[weather(city="Paris")]')],
+    ),
+}  # fmt: skip
+REPLIES.update(FORMS)
+
 every_reply = pytest.mark.parametrize(("reply", "expected"), REPLIES.values(), ids=list(REPLIES))
 
 
@@ -801,6 +1075,9 @@ WRAPPED = json.dumps({"body": json.dumps({"html": f"<p>{PLACE}</p>"})})
         (f"Explain {QUOTED} please", tag(PARIS), True),
         (f"Explain {QUOTED} please", f"<tool_call>{PARIS}", True),
         (json.dumps({"page": f"<p>{QUOTED}</p>"}), QUOTED, True),
+        (json.dumps({"page": tag(QWEN)}), tag(QWEN), True),
+        (json.dumps({"page": tag(QWEN)}), QWEN, True),
+        (f"<p>{GLM}</p>", GLM, True),
         (json.dumps({"page": PLACE}), PLACE, True),
         (WRAPPED, PLACE, True),
         (json.dumps({"page": PLACE}, ensure_ascii=False).replace("<", "\\u003C"), PLACE, True),
@@ -821,6 +1098,9 @@ WRAPPED = json.dumps({"body": json.dumps({"html": f"<p>{PLACE}</p>"})})
         "other white space",
         "unclosed",
         "escaped in JSON",
+        "in Qwen3-Coder's form",
+        "in Qwen3-Coder's form without the tag",
+        "in GLM's form",
         "escaped in ASCII",
         "in JSON in JSON",
         "with the tag's bracket escaped",
@@ -865,8 +1145,13 @@ def shown(events: Sequence[Event]) -> str:
     [
         [("Hello", "Hello"), (" ", " "), ("you.\n", "you.\n")],
         [("a <", "a "), ("b", "<b")],
-        [("<tool", ""), ("_call", ""), (">x", "<tool_call>x")],
-        [("<tool_call>\n\n", ""), ("Well", "<tool_call>\n\nWell")],
+        [("a <tool", "a "), ("_call", ""), (">x", "<tool_call>x")],
+        [("a <tool_call>\n\n", "a "), ("Well", "<tool_call>\n\nWell")],
+        [("<tool_call>\n", ""), ("Well", ""), (".\n", ""), ("\n", "<tool_call>\nWell.\n\n")],
+        [("a [", "a "), ("T", ""), ("h", "[Th"), ("e](x", "e](x")],
+        [("<function=", ""), ("rm>", "<function=rm>")],
+        [("<function=now>", ""), ("x", "<function=now>x")],
+        [("[TOOL_CALLS]", ""), ("x", "[TOOL_CALLS]x")],
         [("{", ""), ('"', ""), ("answer", ""), ('"', '{"answer"'), (": 1", ": 1")],
         [('{"name": "J', ""), ("o", ""), ('"', '{"name": "Jo"')],
         [("[", ""), ("1", "[1")],
@@ -925,6 +1210,16 @@ GROWING = {
     "fences": lambda n: "```\n" * (n // 4),
     "half a bare call": lambda n: '{"name": "' + "x" * n,
     "brackets": lambda n: "[{" * (n // 2),
+    "openings and prose": lambda n: "<tool_call> x\n" * (n // 14),
+    "attributes": lambda n: "<tool_call " + "a=1 " * (n // 4),
+    "a value between tags": lambda n: tag(QWEN.replace("Paris", "<b> x </" * (n // 8))),
+    "values between tags": lambda n: (
+        f"<tool_call>now{'<arg_key>a</arg_key><arg_value>' * (n // 31)}"
+    ),
+    "function tags": lambda n: "<function=now>" * (n // 14),
+    "Mistral's marks": lambda n: "[TOOL_CALLS]now[ARGS]{}" * (n // 23),
+    "halves of Mistral's mark": lambda n: "[TOOL_CALLS" * (n // 11),
+    "white space behind a function": lambda n: QWEN + " " * n,
     "brackets of one kind closed by the other": lambda n: (
         "<tool_call>" + "[" * (n // 2) + "}" * (n // 2)
     ),
@@ -963,6 +1258,17 @@ def test_a_long_row_of_one_character_is_read_in_one_go(reply: str, echoed: str, 
 FRAGMENTS = [
     *("<tool_call>", "</tool_call>", "<tool_calls>", "</function_call>", "<tool_response>"),
     *("<think>", "</think>", "```", "```json\n", "~~~", "`", "\n", " ", "<", "</", "tool_call>"),
+    *("<function=weather>", "<function=now>", "<parameter=city>", "</parameter>", "</function>"),
+    *("<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>", "weather", "now", "city"),
+    *(
+        "[TOOL_CALLS]",
+        "[ARGS]",
+        "<|python_tag|>",
+        "<|eot_id|>",
+        "<TOOL_CALL>",
+        '<tool_call id="1">',
+    ),
+    *(QWEN, GLM, NAMED, DEEPSEEK_31),
     *("{", "}", "[", "]", '"', "'", "\\", ",", ":", ";", ")", "null", "3", "x", "Hi. "),
     *('"name"', '"weather"', '"now"', '"arguments"', '"city"', '{"name": "now"}'),
     *(PARIS, ROME, NOW, tag(PARIS), PARIS[:-1], "é", "\u2028", "\ud800", "\x00"),
