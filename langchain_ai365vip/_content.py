@@ -58,6 +58,22 @@ def read_texts(content: str | Sequence[str | Block], where: str) -> list[str]:
     return [part for part in read_content(content, where) if isinstance(part, str)]
 
 
+def transcript(audio: Any, where: str) -> str:
+    """Return the words of an answer that was spoken.
+
+    Args:
+        audio: What an OpenAI model put into `additional_kwargs`.
+        where: What to call it in an error.
+
+    Raises:
+        AI365VIPUnsupportedContentError: It has no transcript.
+    """
+    text = audio.get("transcript") if isinstance(audio, Mapping) else None
+    if not isinstance(text, str):
+        raise _unsupported({"type": "audio"}, where)
+    return text
+
+
 def _unwrap(block: Block) -> Block:
     """Return what a v1 "non_standard" block wraps."""
     value = block.get("value") if block.get("type") == "non_standard" else None

@@ -28,7 +28,14 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
-from langchain_ai365vip._content import CALL_TYPES, RESULT_TYPES, Block, read_content, read_texts
+from langchain_ai365vip._content import (
+    CALL_TYPES,
+    RESULT_TYPES,
+    Block,
+    read_content,
+    read_texts,
+    transcript,
+)
 from langchain_ai365vip._protocol import (
     DEFAULT_PROMPT,
     Role,
@@ -190,7 +197,7 @@ class _Conversation:
         texts = [
             part if isinstance(part, str) else self._result_block(part, where) for part in parts
         ]
-        if parts and message.name is None and not any(isinstance(part, str) for part in parts):
+        if parts and not message.name and not any(isinstance(part, str) for part in parts):
             self._results += texts
         else:
             self._turn("user", _named(message, "\n".join(texts)))
@@ -199,7 +206,7 @@ class _Conversation:
     def _ai(self, message: BaseMessage, where: str) -> None:
         parts = list(read_content(message.content, f"{where}.content", accept=CALL_TYPES))
         text = "".join(part for part in parts if isinstance(part, str))
-        text = text or message.additional_kwargs.get("refusal") or ""
+        text = text or _beside_content(message, where)
         calls = _calls(message, [part for part in parts if not isinstance(part, str)])
         self._remember(calls)
         written = [tool_call_text(call.name, call.args) for call in calls]
@@ -255,7 +262,14 @@ _HANDLERS: Final[tuple[tuple[type[BaseMessage], _Handler], ...]] = (
 
 
 def _named(message: BaseMessage, text: str) -> str:
-    return text if message.name is None else f"{message.name}: {text}"
+    return f"{message.name}: {text}" if message.name else text
+
+
+def _beside_content(message: BaseMessage, where: str) -> str:
+    """Read what OpenAI's models put beside an empty content: spoken words, or a refusal."""
+    if audio := message.additional_kwargs.get("audio"):
+        return transcript(audio, f"{where}.additional_kwargs['audio']")
+    return message.additional_kwargs.get("refusal") or ""
 
 
 def _result_text(content: Any, where: str) -> str:

@@ -105,6 +105,7 @@ TURNS: list[tuple[str, list[BaseMessage], list[Turn]]] = [
     ("human", [user("Hi")], [("user", "Hi")]),
     ("ai", [user("Hi"), ai("Yo")], [("user", "Hi"), ("assistant", "Yo")]),
     ("human with a name", [user("Hi", name="Ann")], [("user", "Ann: Hi")]),
+    ("human with an empty name", [user("Hi", name="")], [("user", "Hi")]),
     ("the agent's label is not sent", [ai("Yo", name="researcher")], [("assistant", "Yo")]),
     (
         "one role twice",
@@ -148,6 +149,16 @@ TURNS: list[tuple[str, list[BaseMessage], list[Turn]]] = [
         "a refusal is what was said",
         [ai([{"type": "refusal", "refusal": "No."}])],
         [("assistant", "No.")],
+    ),
+    (
+        "the transcript of a spoken answer",
+        [ai("", additional_kwargs={"audio": {"id": "a1", "data": "UklG", "transcript": "Yes."}})],
+        [("assistant", "Yes.")],
+    ),
+    (
+        "an answer that is both written and spoken",
+        [ai("Yes, I do.", additional_kwargs={"audio": {"id": "a1", "transcript": "Yes."}})],
+        [("assistant", "Yes, I do.")],
     ),
     (
         "a refusal beside empty content",
@@ -519,6 +530,12 @@ IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}
             "messages[1], tool_result.content[0]",
             "image_url",
             id="in a result",
+        ),
+        pytest.param(
+            ai("", additional_kwargs={"audio": {"id": "audio_1"}}),
+            "messages[1].additional_kwargs['audio']",
+            "audio",
+            id="a spoken answer without its words",
         ),
     ],
 )
