@@ -137,11 +137,46 @@ def check_number(name: str, value: float, *, at_least: int) -> None:
 
 
 def check_extra_body(extra: Mapping[str, Any]) -> None:
-    """Raise a `ValueError` if a key hides among the further fields: it would not be masked."""
+    """Refuse further fields that this package could not mask, count or read.
+
+    Raises:
+        ValueError: There is a key, or another form of one of the wire's own fields. The
+            message does not repeat its value.
+    """
     if not isinstance(extra, Mapping):
-        raise ValueError(f"extra_body must be a dict of the request's fields, not {extra!r}.")
+        kind = type(extra).__name__
+        raise ValueError(f"extra_body must be a dict of the request's fields, not of type {kind}.")
     if "key" in extra:
         raise ValueError("extra_body must not hold the key; pass api_key instead.")
+    for name, (fits, expected) in _OWN_FIELDS.items():
+        if name in extra and not fits(extra[name]):
+            raise ValueError(f"extra_body: {name} must be {expected}.")
+
+
+def _is_model(value: Any) -> bool:
+    if not isinstance(value, Mapping):
+        return False
+    limit = value.get("tokenLimit")
+    return limit is None or (isinstance(limit, int | float) and not isinstance(limit, bool))
+
+
+def _are_turns(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(
+        isinstance(turn, Mapping) and isinstance(turn.get("content"), str) for turn in value
+    )
+
+
+_OWN_FIELDS: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
+    "model": (
+        _is_model,
+        "an object, as on the wire, and its tokenLimit, if any, a number; an id goes into model=",
+    ),
+    "messages": (_are_turns, "a list of turns, each with a text as its content"),
+    "prompt": (
+        lambda value: isinstance(value, str),
+        'text; "" lets the server use its own, and system_prompt= is the usual way',
+    ),
+}
 
 
 def token_limit_of(payload: Mapping[str, Any]) -> int | None:

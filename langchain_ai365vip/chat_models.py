@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import difflib
 import functools
 import json
@@ -12,7 +13,7 @@ import ssl
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import tenacity
 from langchain_core.callbacks import (
@@ -36,11 +37,14 @@ from langchain_core.tools import BaseTool
 from langchain_core.utils import from_env, secret_from_env
 from langchain_core.utils.function_calling import convert_to_json_schema
 from pydantic import (
+    AfterValidator,
     AliasChoices,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
+    create_model,
     field_validator,
     model_validator,
 )
@@ -144,6 +148,23 @@ class _Call:
     payload: Mapping[str, Any]
     rules: Rules
     estimate_usage: bool
+
+
+# Checks of what a call may set, too: not methods, so that `_settings_model` finds them.
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _checked_extra_body(value: dict[str, Any] | None) -> dict[str, Any] | None:
+    check_extra_body(value or {})
+    return value
+
+
+def _checked_timeout(value: float | Timeout | None) -> float | Timeout | None:
+    Timeout.of(value)
+    return value
 
 
 class ChatAI365VIP(BaseChatModel):
@@ -329,7 +350,7 @@ class ChatAI365VIP(BaseChatModel):
     system_prompt: str = DEFAULT_PROMPT
     """System prompt of conversations without a system message."""
 
-    stop: list[str] | None = Field(
+    stop: Annotated[list[str] | None, BeforeValidator(_as_list)] = Field(
         default=None, validation_alias=AliasChoices("stop", "stop_sequences")
     )
     """Texts before which the reply is cut, on this side."""
@@ -337,7 +358,7 @@ class ChatAI365VIP(BaseChatModel):
     max_tokens: int | None = Field(default=None, ge=1)
     """Approximate bound on the tokens of a reply, on this side."""
 
-    timeout: float | Timeout | None = None
+    timeout: Annotated[float | Timeout | None, AfterValidator(_checked_timeout)] = None
     """Seconds of inactivity allowed in each step, or a `Timeout`."""
 
     max_retries: int = Field(default=2, ge=0)
@@ -350,7 +371,7 @@ class ChatAI365VIP(BaseChatModel):
     default_headers: Mapping[str, SecretStr] | None = Field(default=None, exclude=True)
     """Further request headers. Their values are treated as secrets."""
 
-    extra_body: dict[str, Any] | None = None
+    extra_body: Annotated[dict[str, Any] | None, AfterValidator(_checked_extra_body)] = None
     """Further top-level fields of the request's JSON; they win over this class's own."""
 
     token_limit: int | None = Field(default=None, gt=0)
@@ -454,23 +475,6 @@ class ChatAI365VIP(BaseChatModel):
         cls, value: Mapping[str, SecretStr] | None
     ) -> Mapping[str, SecretStr] | None:
         check_headers({name: each.get_secret_value() for name, each in (value or {}).items()})
-        return value
-
-    @field_validator("extra_body")
-    @classmethod
-    def _check_extra_body(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
-        check_extra_body(value or {})
-        return value
-
-    @field_validator("stop", mode="before")
-    @classmethod
-    def _one_stop_is_a_list(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value
-
-    @field_validator("timeout")
-    @classmethod
-    def _check_timeout(cls, value: float | Timeout | None) -> float | Timeout | None:
-        Timeout.of(value)
         return value
 
     @model_validator(mode="after")
@@ -676,7 +680,7 @@ class ChatAI365VIP(BaseChatModel):
     ) -> _Call:
         """Lay a call's own settings over the model's, and write its payload and its rules."""
         _warn_of_unknown_settings(kwargs)
-        settings = {name: kwargs.get(name, getattr(self, name)) for name in _PER_CALL}
+        settings = self._settings(stop, kwargs)
         tooling = Tooling.of(kwargs)
         prompt, turns = to_wire(
             messages,
@@ -702,11 +706,22 @@ class ChatAI365VIP(BaseChatModel):
             rules=tooling.rules(
                 echoed=said_by_others(turns) if tooling.tools else (),
                 reasoning=settings["reasoning"],
-                stop=stop_texts((self.stop if stop is None else stop) or ()),
+                stop=stop_texts(settings["stop"] or ()),
                 max_tokens=settings["max_tokens"],
             ),
             estimate_usage=settings["estimate_usage"],
         )
+
+    def _settings(self, stop: list[str] | None, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Lay a call's settings over the model's, checked as the constructor checks its own."""
+        settings = {name: getattr(self, name) for name in ("stop", *_PER_CALL)}
+        given = {name: kwargs[name] for name in _PER_CALL & kwargs.keys()}
+        if stop is not None:
+            given["stop"] = stop
+        if given:
+            checked = _settings_model(type(self)).model_validate(given)
+            settings.update((name, getattr(checked, name)) for name in given)
+        return settings
 
     def _client(self, timeout: Timeout | float | None, max_retries: int) -> AI365VIP:
         headers = self.default_headers or {}
@@ -1003,6 +1018,17 @@ def _warn_of_unknown_settings(kwargs: Mapping[str, Any]) -> None:
             "ChatAI365VIP does not know these settings of a call and does not send them: "
             f"{', '.join(unknown)}. Fields that your endpoint understands go into extra_body."
         )
+
+
+@functools.cache
+def _settings_model(cls: type[BaseChatModel]) -> type[BaseModel]:
+    """A model of what a call may set, by the fields of `cls` and under its name."""
+    fields: dict[str, Any] = {
+        name: (field.annotation, copy.copy(field))
+        for name, field in cls.model_fields.items()
+        if name == "stop" or name in _PER_CALL
+    }
+    return create_model(cls.__name__, __config__=ConfigDict(hide_input_in_errors=True), **fields)
 
 
 @functools.cache

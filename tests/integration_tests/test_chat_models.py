@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import linecache
+import math
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from functools import reduce
@@ -25,7 +26,7 @@ from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.rate_limiters import BaseRateLimiter
 from langchain_core.runnables import ConfigurableField, Runnable, RunnableLambda
 from langchain_core.tracers.context import collect_runs
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from langchain_ai365vip import AvailableModel, ChatAI365VIP, Timeout
 from langchain_ai365vip.errors import (
@@ -612,17 +613,6 @@ async def test_a_calls_special_tokens_timeout_and_retries_win(
 @pytest.mark.parametrize(
     ("setting", "says"),
     [
-        pytest.param({"temperature": -1}, "temperature must be 0 or more", id="temperature"),
-        pytest.param({"temperature": "hot"}, "temperature must be 0 or more", id="text"),
-        pytest.param({"max_tokens": 0}, "max_tokens must be 1 or more", id="max_tokens"),
-        pytest.param({"token_limit": 0}, "token_limit must be 1 or more", id="token_limit"),
-        pytest.param({"max_retries": -1}, "max_retries must be 0 or more", id="max_retries"),
-        pytest.param({"timeout": 0}, "timeout must be a number", id="timeout"),
-        pytest.param({"timeout": "long"}, "timeout must be a number", id="timeout-text"),
-        pytest.param({"special_tokens": "drop"}, "must be 'escape', 'raise' or", id="special"),
-        pytest.param({"extra_body": {"key": "k"}}, "pass api_key instead", id="extra_body"),
-        pytest.param({"extra_body": "top_p"}, "extra_body must be a dict", id="extra_body-text"),
-        pytest.param({"stop": 3}, "stop must be a text or a list of texts, not 3", id="stop"),
         pytest.param({"tools": [{"name": "t"}]}, r"tools\[0\] .* bind_tools", id="tools"),
         pytest.param({"tool_choice": "any"}, "no tools are bound. Bind some", id="tool_choice"),
         pytest.param({"response_format": "json"}, "'json' is not understood. Use", id="format"),
@@ -634,6 +624,50 @@ async def test_a_calls_setting_out_of_range_is_a_clear_error(
     with pytest.raises(ValueError, match=says):
         await call(model, **setting)
     assert endpoint.connections == 0
+
+
+@every_way
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        *(("model", value) for value in (None, "", 5)),
+        *(("temperature", value) for value in (-1, "hot", math.inf)),
+        *(("max_tokens", value) for value in (0, 1.5)),
+        *(("token_limit", value) for value in (0, "many")),
+        *(("max_retries", value) for value in (-1, 1.5, None)),
+        *(("system_prompt", value) for value in (None, 5)),
+        *(("timeout", value) for value in (0, "long", (1,) * 5, Timeout(total=-1))),
+        *(("stop", value) for value in (5, [5])),
+        *(("special_tokens", value) for value in ("drop", None)),
+        *(("reasoning", value) for value in ("closed", None)),
+        ("estimate_usage", "perhaps"),
+        ("extra_body", "top_p"),
+        ("extra_body", {"key": "k"}),
+        *(("extra_body", {"prompt": value}) for value in (None, 5)),
+        ("extra_body", {"messages": None}),
+        ("extra_body", {"messages": ["a"]}),
+        ("extra_body", {"messages": [{"role": "user", "content": []}]}),
+        *(("extra_body", {"model": value}) for value in ("gpt", {"tokenLimit": "5"})),
+    ],
+)
+async def test_a_calls_setting_is_refused_in_the_constructors_words(
+    endpoint: Endpoint, model: ChatAI365VIP, call: Way, setting: str, value: Any
+) -> None:
+    with pytest.raises(ValidationError) as refused:
+        ChatAI365VIP(**{setting: value})
+    with pytest.raises(ValidationError) as raised:
+        await call(model, **{setting: value})
+    assert str(raised.value) == str(refused.value)
+    assert endpoint.connections == 0
+
+
+@every_way
+async def test_what_the_constructor_converts_is_converted_for_a_call(
+    paced: Endpoint, model: ChatAI365VIP, call: Way
+) -> None:
+    with pytest.raises(AI365VIPTimeoutError, match=r"first_byte is 0\.05 s"):
+        await call(model, timeout=(1, "0.05", 1, None), max_retries="0", temperature="0.5")
+    assert [body["temperature"] for body in paced.bodies] == [0.5]
 
 
 @every_way
