@@ -98,7 +98,7 @@ class AI365VIP:
         headers: Further request headers.
         max_retries: Retries (not attempts) of a request that failed before its first text.
         max_connections: Bound on open connections; `None`: none. A request that waits longer
-            for a free one than `timeout`'s `connect` is an error.
+            for a free one than `timeout`'s `pool` is an error.
         tls: `None` verifies against the system's authorities; otherwise the context to use.
         ca_bundle: Path of a PEM file of authorities to trust instead.
 

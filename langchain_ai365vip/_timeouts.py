@@ -1,4 +1,4 @@
-"""Time limits: the four that a user sets, and the two mechanisms that enforce them."""
+"""Time limits: the five that a user sets, and the two mechanisms that enforce them."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ class Timeout(NamedTuple):
     """Time limits of a request, in seconds; `None` switches one off.
 
     Attributes:
-        connect: To look up the name, connect, and agree on TLS. Default 10. Before that, as
-            long again to wait for a free connection, where `max_connections` are in use.
+        connect: To look up the name, connect, and agree on TLS. Default 10.
         first_byte: From then to the first byte of the reply's text. Default 120: a
             language model may read a long prompt before it says a word, and this wire
             has no keep-alive bytes.
@@ -31,12 +30,15 @@ class Timeout(NamedTuple):
             ones read ahead of it.
         total: For the whole request, redirects and an error's body included, retries not.
             Default none: a long answer is not a fault.
+        pool: To wait for a connection where `max_connections` are in use. Default none:
+            whoever caps them wants the other calls to queue.
     """
 
     connect: float | None = 10.0
     first_byte: float | None = 120.0
     between_bytes: float | None = 60.0
     total: float | None = None
+    pool: float | None = None
 
     @classmethod
     def of(cls, value: Timeout | float | None) -> Timeout:
@@ -51,7 +53,7 @@ class Timeout(NamedTuple):
         """
         if value is None:
             return cls()
-        timeout = value if isinstance(value, Timeout) else cls(value, value, value)
+        timeout = value if isinstance(value, Timeout) else cls(value, value, value, pool=value)
         for name, limit in timeout._asdict().items():
             number = isinstance(limit, (int, float)) and not isinstance(limit, bool)
             if limit is not None and not (number and 0 < limit < math.inf):
@@ -113,7 +115,7 @@ class HeadDeadline:
 
     def queued(self) -> None:
         """As many connections are in use as may be."""
-        self._enter(_QUEUED, "connect")
+        self._enter(_QUEUED, "pool")
 
     def connecting(self) -> None:
         """A new connection is being made."""

@@ -189,10 +189,10 @@ async def test_the_body_of_an_error_is_not_waited_for_for_long(
     assert caught.value.body == "The model does not exist"
 
 
-async def test_connect_is_also_a_limit_for_waiting_for_a_free_connection(clock: Clock) -> None:
+async def test_the_wait_for_a_free_connection_has_a_limit_of_its_own(clock: Clock) -> None:
     with FaultServer(stall_mid_stream, answer) as server:
         first = await opening(server.url, NONE, max_connections=1)
-        second = opening(server.url, NONE._replace(connect=100), max_connections=1)
+        second = opening(server.url, NONE._replace(pool=100), max_connections=1)
         await clock.forward(0)
         await clock.forward(99)
         assert not second.done()
@@ -200,11 +200,15 @@ async def test_connect_is_also_a_limit_for_waiting_for_a_free_connection(clock: 
         assert second.done()
         with pytest.raises(
             errors.AI365VIPTimeoutError,
-            match=r"waiting for one of max_connections to be free \(connect is 100 s\)",
+            match=r"waiting for one of max_connections to be free \(pool is 100 s\)",
         ):
             await second
         assert server.requests == 1
+        queued = opening(server.url, Timeout(), max_connections=1)
+        await clock.forward(10_000)
+        assert not queued.done()  # no limit by default
         first.close()
+        (await queued).close()
         third = await opening(server.url, Timeout(), max_connections=1)
         assert await third.read()
         third.close()
