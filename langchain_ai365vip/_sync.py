@@ -2,7 +2,8 @@
 
 `asyncio.run` fails inside a running loop (a notebook) and a loop per call throws the open
 connections away. So sync calls run on one event loop in a daemon thread, made at first use,
-made anew after a fork, and closed at the interpreter's exit.
+made anew after a fork, and closed at the interpreter's exit. Later, when there are no threads
+any more, a call has a loop of its own in the caller's thread.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from typing import Any, Final, Generic, ParamSpec, TypeVar
 
+from langchain_ai365vip._threads import DaemonThreads
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -26,6 +29,8 @@ _HIGH_WATER: Final = 1024
 _LOW_WATER: Final = _HIGH_WATER // 4
 # Seconds after which a waiting thread looks for signals.
 _LONGEST_WAIT: Final = 1.0
+# To look names up and to count long texts.
+_MOST_THREADS: Final = 16
 
 
 class _LoopThread:
@@ -33,7 +38,7 @@ class _LoopThread:
 
     def __init__(self) -> None:
         # Made by the caller, who is told if no file is left for it.
-        self.loop = asyncio.new_event_loop()
+        self.loop = _new_loop()
         self._stopping = asyncio.Event()
         # An empty context: the thread outlives the call that happened to start it.
         self._thread = threading.Thread(
@@ -42,11 +47,13 @@ class _LoopThread:
             name="langchain-ai365vip",
             daemon=True,
         )
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:
+            self.loop.close()
+            raise
 
     def _run(self) -> None:
-        # `asyncio.run` would end the loop's executor, which looks names up, with one thread
-        # more; Python 3.12.1 starts none at the interpreter's exit, and says so loudly.
         try:
             self.loop.run_until_complete(self._main())
         finally:
@@ -184,6 +191,9 @@ def iterate(make: Callable[[], AsyncGenerator[T, None]]) -> Generator[T, None, N
     Closing the returned generator early closes the async one.
     """
     thread = _loop_thread()
+    if thread is None:
+        yield from _iterate_here(make)
+        return
     bridge: _Bridge[T] = _Bridge(thread.loop)
     task = thread.task(bridge.pump(make()), bridge.end)
     ended = False
@@ -200,6 +210,34 @@ def iterate(make: Callable[[], AsyncGenerator[T, None]]) -> Generator[T, None, N
     finally:
         if not ended:
             task.cancel()
+
+
+def _iterate_here(make: Callable[[], AsyncGenerator[T, None]]) -> Generator[T, None, None]:
+    """Iterate over an async generator without a thread, on a loop for it alone."""
+    _refuse_inside_a_loop()
+    loop = _new_loop()
+    items = make()
+    try:
+        while not isinstance(item := loop.run_until_complete(_next_of(items)), _Ended):
+            yield item
+    finally:
+        loop.run_until_complete(items.aclose())
+        loop.close()
+
+
+async def _next_of(items: AsyncGenerator[T, None]) -> T | _Ended:
+    return await anext(items, _Ended(None))
+
+
+def _refuse_inside_a_loop() -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise RuntimeError(
+        "A sync call of ChatAI365VIP inside an event loop needs a thread, and none can be started: "
+        "the interpreter is shutting down, or the system's limit is reached. Use the async method."
+    )
 
 
 def run(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
@@ -237,21 +275,34 @@ def _not_cancelled(error: BaseException) -> BaseException:
     return error
 
 
+def _new_loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    # Its own executor, which looks names up, takes no work at the interpreter's exit.
+    loop.set_default_executor(DaemonThreads(_MOST_THREADS))
+    return loop
+
+
 _lock = threading.Lock()
 _thread: _LoopThread | None = None
+_exiting = False
 
 
-def _loop_thread() -> _LoopThread:
+def _loop_thread() -> _LoopThread | None:
+    """Return the background loop's thread; `None` where none can be started."""
     global _thread
     with _lock:
-        if _thread is None:
-            _thread = _LoopThread()
+        if _thread is None and not _exiting:
+            with contextlib.suppress(RuntimeError):
+                _thread = _LoopThread()
         return _thread
 
 
 def _stop_at_exit() -> None:
-    if _thread is not None:
-        _thread.stop()
+    global _thread, _exiting
+    with _lock:
+        thread, _thread, _exiting = _thread, None, True
+    if thread is not None:
+        thread.stop()
 
 
 def _forget_after_fork() -> None:

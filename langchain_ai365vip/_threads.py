@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable
@@ -33,14 +34,23 @@ class DaemonThreads(ThreadPoolExecutor):
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Run a function on one of the threads."""
+        """Run a function on one of the threads, or here if there is not even one to be had.
+
+        None can be started at the interpreter's exit.
+        """
         future: Future[T] = Future()
         self._calls.put((future, partial(fn, *args, **kwargs)))
         with self._starting:
             if not self._idle.acquire(blocking=False) and self._started < self._most:
-                threading.Thread(target=self._work, daemon=True, name="ai365vip-model").start()
-                self._started += 1
+                self._start()
+        if not self._started and (call := self._calls.get_nowait()) is not None:
+            _settle(*call)
         return future
+
+    def _start(self) -> None:
+        with contextlib.suppress(RuntimeError):
+            threading.Thread(target=self._work, daemon=True, name="ai365vip-call").start()
+            self._started += 1
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Let each thread end after what it does now, and wait for none of them."""
