@@ -636,7 +636,7 @@ async def test_a_calls_setting_out_of_range_is_a_clear_error(
         *(("token_limit", value) for value in (0, "many")),
         *(("max_retries", value) for value in (-1, 1.5, None)),
         *(("system_prompt", value) for value in (None, 5)),
-        *(("timeout", value) for value in (0, "long", (1,) * 5, Timeout(total=-1))),
+        *(("timeout", value) for value in (0, "long", (1, "long"), Timeout(total=-1))),
         *(("stop", value) for value in (5, [5])),
         *(("special_tokens", value) for value in ("drop", None)),
         *(("reasoning", value) for value in ("closed", None)),
