@@ -88,8 +88,10 @@ def on_ray(*arguments: str) -> dict[str, Any]:
         command, env=os.environ | SETTINGS, capture_output=True, text=True, timeout=300
     )
     assert ran.returncode == 0, ran.stderr[-3000:]
-    result: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
-    return result
+    # Ray writes there, too, also after its end.
+    [result] = [line for line in ran.stdout.splitlines() if line.startswith('{"ids"')]
+    found: dict[str, Any] = json.loads(result)
+    return found
 
 
 def test_a_worker_killed_in_mid_run_loses_no_row_and_doubles_none() -> None:
@@ -108,5 +110,5 @@ def test_workers_keep_their_connections_and_ask_once_for_each_row(workers: int) 
 
 
 if __name__ == "__main__":
-    found = main(int(sys.argv[1]), int(sys.argv[2]), kill="--kill" in sys.argv)
-    sys.stdout.write(json.dumps(found) + "\n")
+    done = main(int(sys.argv[1]), int(sys.argv[2]), kill="--kill" in sys.argv)
+    sys.stdout.write("\n" + json.dumps(done) + "\n")
