@@ -86,11 +86,7 @@ class Rules:
     max_tokens: int | None = None
 
     def __post_init__(self) -> None:
-        """Raise a `ValueError` for a bound below 1 and the like, before anything is sent."""
-        if self.reasoning not in (True, False, "opened"):
-            raise ValueError(
-                f"reasoning={self.reasoning!r} is not understood: use True, False or 'opened'."
-            )
+        """Raise a `ValueError` for a bound below 1, before anything is sent."""
         if self.max_tokens is not None:
             check_number("max_tokens", self.max_tokens, at_least=1)
 
