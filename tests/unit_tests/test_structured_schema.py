@@ -499,6 +499,12 @@ def test_items_that_differ_are_told_apart_without_comparing_each_with_each() -> 
         ("^(ab)+$", "ab" * 4000 + "!", False),
         (r"^\S+@\S+\.\S+$", "not an address", False),
         ("a+a+a+a+$", "a" * 50_000, True),
+        ("a{0,9}" * 12 + "b", "a" * 100, True),
+        ("a?" * 40 + "b", "a" * 40, True),
+        ("(a{1,3}){1,9}(a{1,3}){1,9}b", "a" * 300, True),
+        ("^((a?){9}){9}b", "a" * 300, True),
+        (r"^\d{4}-\d\d(T\d\d(:\d\d(\.\d+)?)?Z?)?$", "2020-01T10:20.5", True),
+        (r"^\d{4}-\d\d(T\d\d(:\d\d(\.\d+)?)?Z?)?$", "2020-01T10:20.5 in the morning", False),
     ],
 )
 def test_a_pattern_is_looked_for_where_that_cannot_take_long(
