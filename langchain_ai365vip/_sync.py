@@ -221,8 +221,15 @@ def _iterate_here(make: Callable[[], AsyncGenerator[T, None]]) -> Generator[T, N
         while not isinstance(item := loop.run_until_complete(_next_of(items)), _Ended):
             yield item
     finally:
-        loop.run_until_complete(items.aclose())
-        loop.close()
+        try:
+            # After Ctrl-C a step is still under way, and a generator in it cannot be closed.
+            if steps := asyncio.all_tasks(loop):
+                for step in steps:
+                    step.cancel()
+                loop.run_until_complete(asyncio.wait(steps))
+            loop.run_until_complete(items.aclose())
+        finally:
+            loop.close()
 
 
 async def _next_of(items: AsyncGenerator[T, None]) -> T | _Ended:

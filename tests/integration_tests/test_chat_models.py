@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import linecache
 import math
+import os
+import signal
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from functools import reduce
@@ -28,7 +30,7 @@ from langchain_core.runnables import ConfigurableField, Runnable, RunnableLambda
 from langchain_core.tracers.context import collect_runs
 from pydantic import BaseModel, ValidationError
 
-from langchain_ai365vip import AvailableModel, ChatAI365VIP, Timeout
+from langchain_ai365vip import AvailableModel, ChatAI365VIP, Timeout, _sync
 from langchain_ai365vip.errors import (
     AI365VIPConnectionError,
     AI365VIPContextOverflowError,
@@ -1052,3 +1054,21 @@ async def test_nothing_blocks_the_loop(endpoint: Endpoint, nothing_may_block: Bl
     assert len(await model.abatch(["Hi", "Ho"])) == 2
     assert len(await model.alist_models()) == 1
     await model.aclose()
+
+
+def test_ctrl_c_ends_a_call_that_has_no_thread_but_its_own(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As at the interpreter's exit, when none can be started."""
+
+    def interrupt(_body: object) -> list[str]:
+        os.kill(os.getpid(), signal.SIGINT)
+        return ["late"]
+
+    monkeypatch.setattr(_sync, "_thread", None)
+    monkeypatch.setattr(_sync, "_exiting", True)
+    endpoint.paced, endpoint.pieces = True, interrupt
+    with pytest.raises(KeyboardInterrupt):
+        ChatAI365VIP(base_url=endpoint.base_url).invoke("Hi")
+    assert endpoint.closed.wait(30)
+    endpoint.release_all()
