@@ -19,6 +19,8 @@ else:
     }
 
     def __getattr__(name: str) -> object:
+        if name in ("chat_models", "errors"):  # as if it had been imported with the package
+            return import_module(f"{__name__}.{name}")
         if name not in _HOMES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

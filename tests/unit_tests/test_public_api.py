@@ -6,6 +6,8 @@ import importlib
 import importlib.metadata
 import inspect
 import pkgutil
+import subprocess
+import sys
 from types import ModuleType
 
 import pytest
@@ -95,3 +97,11 @@ def test_the_package_exposes_nothing_besides_its_list_and_its_modules() -> None:
 
 def test_the_version_is_that_of_the_distribution() -> None:
     assert langchain_ai365vip.__version__ == importlib.metadata.version("langchain-ai365vip")
+
+
+def test_the_errors_need_no_import_of_their_own() -> None:
+    script = "import langchain_ai365vip as package; print(package.errors.AI365VIPError.__name__)"
+    shown = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert shown.stdout == "AI365VIPError\n"
