@@ -29,6 +29,7 @@ class DaemonThreads(ThreadPoolExecutor):
         super().__init__(max_workers)
         self._most = max_workers
         self._started = 0
+        self._ended = False
         self._idle = threading.Semaphore(0)
         self._starting = threading.Lock()
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
@@ -37,10 +38,15 @@ class DaemonThreads(ThreadPoolExecutor):
         """Run a function on one of the threads, or here if there is not even one to be had.
 
         None can be started at the interpreter's exit.
+
+        Raises:
+            RuntimeError: `shutdown` was called.
         """
         future: Future[T] = Future()
-        self._calls.put((future, partial(fn, *args, **kwargs)))
         with self._starting:
+            if self._ended:
+                raise RuntimeError("cannot schedule new futures after shutdown")
+            self._calls.put((future, partial(fn, *args, **kwargs)))
             if not self._idle.acquire(blocking=False) and self._started < self._most:
                 self._start()
         if not self._started and (call := self._calls.get_nowait()) is not None:
@@ -54,8 +60,10 @@ class DaemonThreads(ThreadPoolExecutor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Let each thread end after what it does now, and wait for none of them."""
-        for _ in range(self._started):
-            self._calls.put(None)
+        with self._starting:
+            self._ended = True
+            for _ in range(self._started):
+                self._calls.put(None)
 
     def _work(self) -> None:
         while (call := self._next()) is not None:

@@ -48,3 +48,11 @@ def test_calls_beyond_the_bound_wait_and_can_be_cancelled() -> None:
     release.set()
     assert waiting.result(30) == 3
     assert all(call.result(30) for call in running)
+
+
+def test_nothing_can_be_submitted_after_the_end() -> None:
+    threads = DaemonThreads(2)
+    assert threads.submit(int, "3").result(30) == 3
+    threads.shutdown()
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        threads.submit(int, "4")
