@@ -6,7 +6,7 @@ import functools
 import sys
 import warnings
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from types import FrameType
 from typing import Any, Final, NamedTuple, ParamSpec, TypeVar
@@ -46,7 +46,9 @@ def _noted() -> Iterator[None]:
     try:
         yield
     finally:
-        _caller.reset(token)
+        # A coroutine that is dropped may be closed in another context than it ran in.
+        with suppress(ValueError):
+            _caller.reset(token)
 
 
 def noting_caller(method: Callable[P, T]) -> Callable[P, T]:
