@@ -226,8 +226,8 @@ class ChatAI365VIP(BaseChatModel):
         default_headers: dict[str, str] | None
             Further request headers; treated as secrets.
         max_connections: int | None
-            Bound on open connections. Default: none. A call waits for a free one as long as
-            for a new one: `timeout`'s `connect`.
+            Bound on open connections. Default: none. A call waits for a free one, unless
+            `timeout` has a `pool`, which a number sets too.
         ca_bundle: str | None
             Path of a PEM file of certificate authorities to trust.
         ssl_context: ssl.SSLContext | None
@@ -379,7 +379,7 @@ class ChatAI365VIP(BaseChatModel):
 
     max_connections: int | None = Field(default=None, gt=0)
     """Bound on the connections open at a time; `None`: none. A call that waits longer for a
-    free one than `timeout`'s `connect` is an error."""
+    free one than `timeout`'s `pool` is an error."""
 
     special_tokens: SpecialTokens = "escape"
     """What to do with strings that make the reference server fail."""

@@ -35,9 +35,14 @@ class Target:
     ] = None
     base_url: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="Root of the endpoint. Default: AI365VIP_BASE_URL."),
+        typer.Option(
+            metavar="URL",
+            help="Root of the endpoint. Default: AI365VIP_BASE_URL, or the public site.",
+        ),
     ] = None
-    model: Annotated[str | None, typer.Option(metavar="ID", help="Id of the model.")] = None
+    model: Annotated[
+        str | None, typer.Option(metavar="ID", help="Id of the model. Default: gpt-3.5-turbo.")
+    ] = None
     system_prompt: Annotated[
         str | None, typer.Option("--system", metavar="TEXT", help="System prompt.")
     ] = None
