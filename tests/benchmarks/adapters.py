@@ -64,15 +64,15 @@ class Adapter(ABC):
 
     async def ainvoke(self, prompt: Any) -> str:
         """Return one reply in one piece."""
-        raise NotImplementedError
+        raise NotImplementedError  # no scenario has an adapter do what it cannot
 
     def invoke(self, prompt: Any) -> str:
         """Return one reply in one piece, without an event loop."""
-        raise NotImplementedError
+        raise NotImplementedError  # no scenario has an adapter do what it cannot
 
     def read_in_thread(self, prompt: Any, reading: Reading) -> None:
         """Stream one reply into `reading`, without an event loop."""
-        raise NotImplementedError
+        raise NotImplementedError  # no scenario has an adapter do what it cannot
 
     async def aclose(self) -> None:
         """Give the connections back; nothing to do unless a subclass keeps some."""

@@ -30,7 +30,7 @@ class FixedChunksModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        raise NotImplementedError
+        raise NotImplementedError  # abstract in core; only astream is measured
 
     def _stream(
         self,
@@ -71,7 +71,7 @@ class PacedModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        raise NotImplementedError
+        raise NotImplementedError  # abstract in core; only astream is measured
 
     async def _astream(
         self,
