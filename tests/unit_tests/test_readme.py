@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from langchain_ai365vip._protocol import SPECIAL_TOKENS
+from tests import notebooks
 from tests.documents import Block, blocks, run
 from tests.endpoint import Endpoint
 from tests.generated import PARTS, README, renewed
@@ -93,6 +95,16 @@ def test_generated_parts_are_as_make_docs_would_write_them() -> None:
 
 def test_every_generated_part_has_its_place() -> None:
     assert set(re.findall(r"<!-- generated: (\w+) -->", TEXT)) == PARTS.keys()
+
+
+def test_every_notebook_is_in_the_table() -> None:
+    shown = set(re.findall(r"\]\(notebooks/(\w+)\.ipynb\)", TEXT))
+
+    assert shown == {path.stem for path in notebooks.paths()}
+
+
+def test_the_special_strings_are_those_of_the_wire() -> None:
+    assert set(re.findall(r"`(<\|\w+\|>)`", TEXT)) >= set(SPECIAL_TOKENS)
 
 
 def test_links_within_the_page_lead_to_a_heading() -> None:
