@@ -116,12 +116,12 @@ _GLM = _Markup("<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>", CLOSERS
 
 
 def is_opener(word: str) -> bool:
-    """Whether a word begins a call: a tag with its attributes, or another mark."""
+    """Say whether a word begins a call: a tag with its attributes, or another mark."""
     return word.lower() in OPENERS or word.lower() == FUNCTION or is_paired(word)
 
 
 def is_paired(word: str) -> bool:
-    """Whether a word is a tag that has an end, with attributes perhaps."""
+    """Say whether a word is a tag that has an end, with attributes perhaps."""
     name, space, _ = word.lower().partition(" ")
     return word.endswith(">") and (f"{name}>" if space else name) in PAIRED
 
@@ -153,7 +153,7 @@ class Form:
         self.cut_off = False
 
     def read(self) -> Pull[Reading | None]:
-        """Reads to the end of the call; None where it turns out to be none."""
+        """Read to the end of the call; None where it turns out to be none."""
         if self._held[-1].lower() == FUNCTION:
             return (yield from self._function())
         if self._opener == MISTRAL:
@@ -163,7 +163,7 @@ class Form:
         return (yield from self._glm()) if is_paired(self._opener) else None
 
     def read_rest(self) -> Pull[Reading | None]:
-        """Reads on to the tag's end, if it comes before an empty line: no prose has both."""
+        """Read on to the tag's end, if it comes before an empty line: no prose has both."""
         source = self._source
         while (yield from source.more()):
             yield from source.run(_LINE, self._held.append)
@@ -250,7 +250,7 @@ class Form:
     def _arguments(
         self, name: str, json: JsonReader, ends: Collection[str] = ()
     ) -> Pull[Reading | None]:
-        """Reads arguments that are one JSON object, and the mark behind it."""
+        """Read arguments that are one JSON object, and the mark behind it."""
         yield from self._collect(SPACE)
         if (yield from self._source.peek()) != "{":
             return (yield from self._cut(name))
@@ -267,7 +267,7 @@ class Form:
         return read_named(name, value.text, self._tools, value.escaped)
 
     def _fields(self, name: str, markup: _Markup) -> Pull[Reading | None]:
-        """Reads arguments with tags around each key and value."""
+        """Read arguments with tags around each key and value."""
         fields: list[tuple[str, str]] = []
         while True:
             yield from self._collect(SPACE)
@@ -289,7 +289,7 @@ class Form:
             fields.append((key.strip(), value.removeprefix("\n").removesuffix("\n")))
 
     def _cut(self, name: str) -> Pull[Reading | None]:
-        """A call that the end of the reply cut off; None where anything else stopped it."""
+        """Return a call that the reply's end cut off; None where anything else stopped it."""
         if (yield from self._source.more()):
             return None
         self.cut_off = True
@@ -303,7 +303,7 @@ class Form:
         return text
 
     def _name(self) -> Pull[str]:
-        """Takes characters as long as they begin the name of a bound tool."""
+        """Take characters as long as they begin the name of a bound tool."""
         name = ""
         while char := (yield from self._source.peek()):
             if not any(tool.startswith(name + char) for tool in self._tools):
@@ -313,7 +313,7 @@ class Form:
         return name
 
     def _taken(self, marks: Collection[str]) -> Pull[str]:
-        """Takes one of the marks and returns it in small letters; nothing where none stands."""
+        """Take one of the marks and return it in small letters; nothing where none stands."""
         word = yield from self._source.literal(_prefixes(frozenset(marks)))
         found = word.lower() in marks
         if found or not (yield from self._source.more()):  # half a mark at the reply's end
@@ -323,7 +323,7 @@ class Form:
         return word.lower() if found else ""
 
     def _end(self, marks: Collection[str]) -> Pull[str]:
-        """Takes one of the marks with the white space before it; nothing where none stands."""
+        """Take one of the marks with the white space before it; nothing where none stands."""
         space = yield from self._source.collect(SPACE)
         word = yield from self._source.literal(_prefixes(frozenset(marks)))
         if word.lower() in marks:
@@ -334,7 +334,7 @@ class Form:
         return ""
 
     def _until(self, mark: str) -> Pull[str | None]:
-        """Reads to a mark and takes it; None at the end of the reply."""
+        """Read to a mark and take it; None at the end of the reply."""
         parts: list[str] = []
         while (yield from self._source.more()):
             yield from self._source.run(_NO_TAG, parts.append)

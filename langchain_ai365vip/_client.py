@@ -523,7 +523,7 @@ def _encoded(payload: Mapping[str, Any], key: str) -> tuple[bytes, str]:
 
 @functools.lru_cache(maxsize=64)
 def _headers(origin: str, referer: str) -> CIMultiDict[str]:
-    """The headers of every request to an endpoint: one mapping for all, so not to be changed."""
+    """Return the headers of requests to an endpoint: one mapping for all, not to be changed."""
     return CIMultiDict(
         {
             "Content-Type": "application/json",
@@ -561,7 +561,7 @@ _backoff = tenacity.wait_random_exponential(multiplier=0.5, max=8.0)
 
 
 def _wait(state: tenacity.RetryCallState) -> float:
-    """Full jitter, or what the server asked for, within a bound."""
+    """Return full jitter, or what the server asked for, within a bound."""
     error = state.outcome.exception() if state.outcome else None
     asked = getattr(error, "retry_after", None)
     return _backoff(state) if asked is None else min(asked, _MAX_WAIT)

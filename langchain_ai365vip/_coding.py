@@ -33,7 +33,7 @@ class Coding(Protocol):
         """Return what can be said now; raises `CodingError`."""
 
     def is_whole(self) -> bool:
-        """Whether the bytes so far are a whole body."""
+        """Say whether the bytes so far are a whole body."""
 
 
 class _Zlib:

@@ -98,7 +98,7 @@ class ReplyCutter:
         return text[:shown]
 
     def _undecided(self, text: str) -> int:
-        """Length of the longest end of `text` with which a stop text begins."""
+        """Return the length of the longest end of `text` with which a stop text begins."""
         longest = 0
         for stop in self._stop:
             # From one first letter to the next: nearly always there is none.

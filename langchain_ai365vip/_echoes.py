@@ -14,7 +14,7 @@ _ESCAPES = re.compile(r"\\+[bfnrt]?|\s+")
 
 
 def plain(text: str) -> str:
-    r"""Takes away what a quotation may change: escapes, white space, case.
+    r"""Take away what a quotation may change: escapes, white space, case.
 
     Args:
         text: Any text; also JSON, or HTML, or one inside the other.
@@ -38,7 +38,7 @@ def _decoded(text: str) -> str:
 
 
 def _joined(text: str) -> str:
-    """JSON writes a character beyond the first 65,536 as two escapes."""
+    """Join halves: JSON writes a character beyond the first 65,536 as two escapes."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
 
 
@@ -54,7 +54,7 @@ class Echoes:
         self._plain: list[str] | None = None
 
     def hold(self, call: str) -> bool:
-        """Says whether a call, with its tag where it has one, stands in one of the texts.
+        """Say whether a call, with its tag where it has one, stands in one of the texts.
 
         Args:
             call: The call as the model wrote it.

@@ -39,7 +39,7 @@ _SHOWN = 80
 
 
 def schema_errors(value: Any, schema: Any, *, limit: int = 5) -> list[str]:
-    """Says what is wrong with a value, in words that a language model can act on.
+    """Say what is wrong with a value, in words that a language model can act on.
 
     Args:
         value: JSON data (as `json.loads` gives it).
@@ -70,7 +70,7 @@ class Checker:
         self.steps = 0
 
     def resolve(self, schema: Any) -> Any:
-        """Follows references; the same schema each time, for the same one."""
+        """Follow references; the same schema each time, for the same one."""
         if not isinstance(schema, Mapping) or "$ref" not in schema:
             return schema
         if id(schema) not in self._resolved:
@@ -78,7 +78,7 @@ class Checker:
         return self._resolved[id(schema)][1]
 
     def is_valid(self, value: Any, schema: Any) -> bool:
-        """Says whether a value fits a schema of the document."""
+        """Say whether a value fits a schema of the document."""
         key = (id(value), id(schema))
         if key not in self._valid:
             self._valid[key] = (value, schema, True)  # where a schema leads back to itself
@@ -87,7 +87,7 @@ class Checker:
         return self._valid[key][2]
 
     def errors(self, value: Any, schema: Any, path: str | None) -> Iterator[str]:
-        """Says what is wrong with a value.
+        """Say what is wrong with a value.
 
         Args:
             value: JSON data.
@@ -185,7 +185,7 @@ class Checker:
             yield from self.errors(value, schema.get(branch, True), path)
 
     def _any_errors(self, value: Any, parts: Sequence[Any], path: str | None) -> Iterator[str]:
-        """The errors of the nearest branch, so that the model is told what to mend."""
+        """Yield the errors of the nearest branch, so that the model is told what to mend."""
         if any(self.is_valid(value, part) for part in parts):
             return
         near = [part for part in parts if self._fits_type(value, part)]
@@ -200,7 +200,7 @@ class Checker:
         return any(has_type(value, name) for name in types)
 
     def _distance(self, value: Any, schema: Any) -> tuple[int, int]:
-        """How far a value is from a branch: fields that tell branches apart, then all others."""
+        """Measure how far a value is from a branch: by fields that tell branches apart, by all."""
         schema = self.resolve(schema)
         if not isinstance(value, dict):
             return (0, 0)
@@ -225,7 +225,7 @@ def _says(path: str | None, text: str) -> str:
 
 
 def _show(value: Any) -> str:
-    """The beginning of a value, of which no more is written than is shown."""
+    """Return the beginning of a value, of which no more is written than is shown."""
     if isinstance(value, str):
         value = value[: _SHOWN + 1]
     text = ""
@@ -237,7 +237,7 @@ def _show(value: Any) -> str:
 
 
 def _hashable(value: Any) -> Any:
-    """Equal where two values are the same in JSON: true is not 1, but 1 is 1.0."""
+    """Return what is equal where two values are the same in JSON, as `same` has it."""
     if isinstance(value, list):
         return (list, *map(_hashable, value))
     if isinstance(value, dict):
@@ -292,5 +292,5 @@ def _number_errors(value: float, schema: Schema, path: str | None) -> Iterator[s
 
 
 def _exactly(number: float) -> Fraction:
-    """The number as it is written in decimal: 0.3 is three times 0.1, whatever its bits."""
+    """Return the number as it is written: 0.3 is three times 0.1, whatever its bits."""
     return Fraction(number if isinstance(number, int) else repr(number))

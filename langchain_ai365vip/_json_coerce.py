@@ -28,7 +28,7 @@ _NOTHING = frozenset({"null", "none"})
 
 
 def coerce(value: Any, schema: Any) -> Any:
-    """Brings a value to the schema's types where only one reading is possible.
+    """Bring a value to the schema's types where only one reading is possible.
 
     Language models write `"3"` for 3, `"true"` for true, one item for a list of one,
     a JSON text for an object, and null for "not given". A valid value comes back equal.
@@ -60,7 +60,7 @@ class Coercer:
         self._read: dict[tuple[int, int], tuple[Any, Any, Any]] = {}
 
     def read(self, value: Any, schema: Any) -> Any:
-        """Brings a value to a schema's types; see `coerce`."""
+        """Bring a value to a schema's types; see `coerce`."""
         key = (id(value), id(schema))
         if key not in self._read:
             self._read[key] = (value, schema, value)  # while a schema leads back to itself
@@ -104,7 +104,7 @@ class Coercer:
         return result
 
     def _choice(self, value: Any, parts: Sequence[Any]) -> Any:
-        """The one reading that some branch accepts; unchanged when there are none or several."""
+        """Take the reading that some branch accepts, if there is just one; else the value."""
         if any(self.checker.is_valid(value, part) for part in parts):
             return value
         readings: list[Any] = []
@@ -117,7 +117,7 @@ class Coercer:
 
 
 def _retype(value: Any, types: Sequence[str]) -> Any:
-    """The value as one of the types, when exactly one of them gives a reading."""
+    """Return the value as one of the types, when exactly one of them gives a reading."""
     readings = [reading for name in types for reading in _readings(value, name)]
     if readings and all(same(reading, readings[0]) for reading in readings):
         return readings[0]
@@ -155,7 +155,7 @@ def _text_readings(text: str, name: str) -> Iterator[Any]:
 
 
 def _nearest_option(value: Any, schema: Schema) -> Any:
-    """An enum member written in another case, or its number as text."""
+    """Find an enum member written in another case, or its number as text."""
     options = list_in(schema, "enum") or ([schema["const"]] if "const" in schema else [])
     if not options or any(same(value, option) for option in options):
         return value

@@ -12,7 +12,7 @@ Schema = Mapping[str, Any]
 
 
 def resolve(schema: Any, root: Any) -> Any:
-    """Follows local references (`#/$defs/Name`).
+    """Follow local references (`#/$defs/Name`).
 
     Args:
         schema: A schema that may be a `$ref`.
@@ -78,13 +78,13 @@ def _lookup(pointer: str, root: Any) -> Any:
 
 
 def fields(schema: Any) -> Mapping[str, Any]:
-    """The properties of an object's schema, by name."""
+    """Return the properties of an object's schema, by name."""
     schema = resolve(schema, schema)
     return map_in(schema, "properties") if isinstance(schema, Mapping) else {}
 
 
 def has_foreign_keys(value: Any, schema: Any) -> bool:
-    """Says whether an object anywhere in a value has a key that its schema does not name.
+    """Say whether an object anywhere in a value has a key that its schema does not name.
 
     That is allowed, where the schema does not say otherwise. In a value that was repaired
     it is more likely a part of a text that was torn apart.
@@ -119,7 +119,7 @@ def _is_foreign(value: Any, schemas: Sequence[Any], root: Any) -> bool:
 
 
 def _parts(schemas: Iterable[Any], root: Any, seen: set[int]) -> Iterator[Schema]:
-    """The schemas, and those that they are put together from, each once."""
+    """Yield the schemas, and those that they are put together from, each once."""
     for schema in schemas:
         if id(schema) in seen:
             continue
@@ -132,7 +132,7 @@ def _parts(schemas: Iterable[Any], root: Any, seen: set[int]) -> Iterator[Schema
 
 
 def required(schema: Any) -> Sequence[str]:
-    """The names of the properties that an object must have."""
+    """Return the names of the properties that an object must have."""
     schema = resolve(schema, schema)
     return names_in(schema, "required") if isinstance(schema, Mapping) else ()
 
@@ -141,7 +141,7 @@ def required(schema: Any) -> Sequence[str]:
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a number of JSON, which has neither NaN nor infinity."""
+    """Say whether a value is a number of JSON, which has neither NaN nor infinity."""
     if isinstance(value, float):
         return math.isfinite(value)
     return isinstance(value, int) and not isinstance(value, bool)
@@ -163,7 +163,7 @@ TYPES: Mapping[str, Callable[[Any], bool]] = {
 
 
 def types_of(schema: Schema) -> Sequence[str]:
-    """The types that a schema allows; none where it allows all."""
+    """Return the types that a schema allows; none where it allows all."""
     declared = schema.get("type")
     return (declared,) if isinstance(declared, str) else list_in(schema, "type")
 
@@ -173,29 +173,29 @@ def types_of(schema: Schema) -> Sequence[str]:
 
 
 def list_in(schema: Schema, key: str) -> Sequence[Any]:
-    """The list at a key, or an empty one."""
+    """Return the list at a key, or an empty one."""
     value = schema.get(key)
     return value if isinstance(value, list | tuple) else ()
 
 
 def map_in(schema: Schema, key: str) -> Mapping[str, Any]:
-    """The object at a key, or an empty one."""
+    """Return the object at a key, or an empty one."""
     value = schema.get(key)
     return value if isinstance(value, Mapping) else {}
 
 
 def names_in(schema: Schema, key: str) -> Sequence[str]:
-    """The texts in the list at a key."""
+    """Return the texts in the list at a key."""
     return [name for name in list_in(schema, key) if isinstance(name, str)]
 
 
 def has_type(value: Any, name: Any) -> bool:
-    """Whether a value is of a type; a type that is not known fits all."""
+    """Say whether a value is of a type; a type that is not known fits all."""
     return not isinstance(name, str) or name not in TYPES or TYPES[name](value)
 
 
 def same(left: Any, right: Any) -> bool:
-    """JSON equality: true is not 1, but 1 is 1.0."""
+    """Say whether two values are equal in JSON: true is not 1, but 1 is 1.0."""
     if isinstance(left, bool) or isinstance(right, bool):
         return left is right
     if isinstance(left, list) and isinstance(right, list):
@@ -206,7 +206,7 @@ def same(left: Any, right: Any) -> bool:
 
 
 def property_schemas(name: str, schema: Schema) -> Iterator[Any]:
-    """The schemas that an object's schema has for a property of this name."""
+    """Yield the schemas that an object's schema has for a property of this name."""
     if name in map_in(schema, "properties"):
         yield map_in(schema, "properties")[name]
     for pattern, part in map_in(schema, "patternProperties").items():
@@ -215,7 +215,7 @@ def property_schemas(name: str, schema: Schema) -> Iterator[Any]:
 
 
 def item_schema(schema: Schema, index: int) -> Any:
-    """The schema that a list's schema has for the item at a place."""
+    """Return the schema that a list's schema has for the item at a place."""
     first = list_in(schema, "prefixItems")
     if index < len(first):
         return first[index]

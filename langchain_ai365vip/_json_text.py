@@ -25,7 +25,7 @@ class Json(NamedTuple):
 
 
 def read_json(text: str, escaped: str = "") -> Json:
-    """Reads a JSON text; raw line breaks in strings are accepted.
+    """Read a JSON text; raw line breaks in strings are accepted.
 
     langchain-core's `parse_partial_json` is not among the steps: it tries again
     after each character it drops, which takes minutes for a megabyte with a fault in it, and
@@ -52,7 +52,7 @@ def read_json(text: str, escaped: str = "") -> Json:
 
 
 def is_json(text: str) -> bool:
-    """Whether a text can be read as it is."""
+    """Say whether a text can be read as it is."""
     try:
         json.loads(text, strict=False)
     except (ValueError, RecursionError):

@@ -305,7 +305,7 @@ _inherited: list[Any] = []
 
 
 def _keep_servers_after_fork() -> None:
-    """In a forked child, never let a server be dropped: it would wait for absent threads."""
+    """Keep a forked child from dropping a server: it would wait for absent threads."""
     for llama in _loaded:
         _inherited.extend(llama._server)
 

@@ -20,7 +20,7 @@ _MOST_WAYS = 4_000_000
 
 
 def matches(pattern: str, text: str) -> bool:
-    """Says whether a pattern is found in a text.
+    """Say whether a pattern is found in a text.
 
     Args:
         pattern: A regular expression, as JSON schema has them.
@@ -39,7 +39,7 @@ def matches(pattern: str, text: str) -> bool:
 
 @functools.lru_cache(maxsize=256)
 def _longest(pattern: str) -> int:
-    """The longest text that the pattern is tried on."""
+    """Return the length of the longest text that the pattern is tried on."""
     repeats, ways, nested = 0, 1, False
     open_groups, closed = [False], False  # whether something in it is repeated
     for mark in _MARK.findall(pattern):
@@ -73,7 +73,7 @@ def _length_for(repeats: int, ways: int, *, nested: bool) -> int:
 
 
 def _repetitions(mark: str) -> tuple[int, int]:
-    """How often a mark lets what stands before it repeat, at least and at most."""
+    """Return how often a mark lets what stands before it repeat, at least and at most."""
     if mark in _REPETITIONS:
         return _REPETITIONS[mark]
     counted = _COUNTED.fullmatch(mark)

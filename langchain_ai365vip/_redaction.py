@@ -71,7 +71,7 @@ class Redactor:
 
 
 def _in_header(name: str, value: str) -> Iterator[str]:
-    """The secrets in a header: all of it, and what stands behind a scheme or a cookie's name."""
+    """Yield a header's secrets: all of it, and what follows a scheme or a cookie's name."""
     yield value
     scheme, _, credentials = value.strip().partition(" ")
     if "authorization" in name.lower() or scheme.lower() in ("bearer", "basic", "token"):
@@ -93,7 +93,7 @@ def _decoded_login(credentials: str) -> Iterator[str]:
 
 
 def _login(user: str | None, password: str | None) -> Iterator[str]:
-    """What stands in Proxy-Authorization."""
+    """Yield what stands in Proxy-Authorization."""
     if password is not None:
         yield base64.b64encode(f"{user or ''}:{password}".encode("utf-8", "replace")).decode()
 

@@ -48,7 +48,7 @@ _OPERATORS = re.compile(r"[\s+.,;:&|%*/~=<>-]*")
 
 
 def shows(text: str, value: Any) -> bool:
-    """Says whether a text shows a value, in time linear in its length.
+    """Say whether a text shows a value, in time linear in its length.
 
     Args:
         text: JSON, broken or not.
@@ -62,7 +62,7 @@ def shows(text: str, value: Any) -> bool:
 
 
 def joins_strings(segments: Sequence[str]) -> bool:
-    """Says whether a string with quotation marks in it looks like several strings.
+    """Say whether a string with quotation marks in it looks like several strings.
 
     Args:
         segments: The text between the marks, such as `a`, ` + ` and `b`.
@@ -104,7 +104,7 @@ class _Shown:
         return _REST.match(self._text, self._pos) is not None
 
     def has(self, token: _Token) -> bool:
-        """Goes on behind the next token, if that is what comes next."""
+        """Go on behind the next token, if that is what comes next."""
         pattern = _EMPTY[token.value] if token.is_empty else _GAP
         found = pattern.match(self._text, self._pos)
         if found is None or not self._separates(found[1] if token.is_empty else found[0]):
@@ -114,7 +114,7 @@ class _Shown:
         return token.is_empty or self._shows(token)
 
     def _separates(self, gap: str) -> bool:
-        """A colon stands between a key and its value, and nowhere else."""
+        """Say whether a gap separates: a colon does so between key and value, nowhere else."""
         if self._after_key or ":" in gap:
             return self._after_key and gap.count(":") == 1
         return self._pos == 0 or _SEPARATOR.search(gap) is not None
@@ -155,7 +155,7 @@ class _Shown:
         return self._is_at_break() and not ends_early and not joins_strings(segments)
 
     def _inner_quotes(self, value: str, pos: int, quote: str) -> list[int] | None:
-        """Goes to the end of a string's text; the places of its own quotation marks in it."""
+        """Go to the end of a string's text; return the places of its own quotation marks."""
         text, done, inner = self._text, 0, []
         while done < len(value):
             run = _PLAIN.match(text, pos)
@@ -170,7 +170,7 @@ class _Shown:
         return inner
 
     def _character(self, pos: int, wanted: str) -> tuple[int, int]:
-        """How much of the text, and of the value, is one escape or quotation mark."""
+        """Return how much of the text, and of the value, is one escape or quotation mark."""
         text = self._text
         found = _UNICODE.match(text, pos)
         if found is not None:
@@ -185,7 +185,7 @@ class _Shown:
 
 
 def _mixes_escapes(run: str) -> bool:
-    r"""In `C:\Users\new`, where `\U` is no escape, `\n` need not be one."""
+    r"""Say whether escapes are in doubt: in `C:\Users\new`, `\U` is none, nor need `\n` be."""
     found = {escape[1] for escape in _ESCAPE.findall(run)}
     return bool(found & set("bfnrt")) and not found <= {*_ESCAPED, "u"}
 

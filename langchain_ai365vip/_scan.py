@@ -29,7 +29,7 @@ _BETWEEN = re.compile(r"[\s,;:`)}\]]*")
 
 
 def prefixes(words: Collection[str]) -> frozenset[str]:
-    """All beginnings of some tags, for `Source.literal`."""
+    """Return all beginnings of some tags, for `Source.literal`."""
     return frozenset(word[:end] for word in words for end in range(1, len(word) + 1))
 
 
@@ -45,7 +45,7 @@ class Source:
         self.scanned = 0
 
     def more(self) -> Pull[bool]:
-        """Waits for a character; False at the end of the reply."""
+        """Wait for a character; False at the end of the reply."""
         while self.pos >= len(self.piece):
             if self.ended:
                 return False
@@ -53,19 +53,19 @@ class Source:
         return True
 
     def peek(self) -> Pull[str]:
-        """The next character, not taken; empty at the end of the reply."""
+        """Return the next character, not taken; empty at the end of the reply."""
         if self.pos >= len(self.piece) and not (yield from self.more()):
             return ""
         return self.piece[self.pos]
 
     def take(self) -> str:
-        """Takes the character that was peeked at."""
+        """Take the character that was peeked at."""
         self.pos += 1
         self.scanned += 1
         return self.piece[self.pos - 1]
 
     def run(self, pattern: re.Pattern[str], sink: Sink) -> Pull[int]:
-        """Passes on the characters that a `[...]*` pattern matches; says how many."""
+        """Pass on the characters that a `[...]*` pattern matches; say how many."""
         count = 0
         while self.pos < len(self.piece) or (yield from self.more()):
             found = pattern.match(self.piece, self.pos)
@@ -80,13 +80,13 @@ class Source:
         return count
 
     def collect(self, pattern: re.Pattern[str]) -> Pull[str]:
-        """The characters that a `[...]*` pattern matches."""
+        """Take the characters that a `[...]*` pattern matches."""
         parts: list[str] = []
         yield from self.run(pattern, parts.append)
         return "".join(parts)
 
     def literal(self, prefixes: Collection[str]) -> Pull[str]:
-        """Takes characters as long as they begin one of the words (tags); returns them.
+        """Take characters as long as they begin one of the words (tags); return them.
 
         The words are in small letters; what is taken may have capitals.
         """
@@ -98,7 +98,7 @@ class Source:
         return word
 
     def back(self, text: str) -> None:
-        """Gives back what was taken last, to be taken again."""
+        """Give back what was taken last, to be taken again."""
         if self.pos >= len(text):
             self.pos -= len(text)
         else:  # the beginning of it came with an earlier piece
@@ -145,7 +145,7 @@ class Candidate:
         self.add(char)
 
     def close(self, char: str) -> bool:
-        """Closes a bracket and those left open inside it; True at the end of a value."""
+        """Close a bracket and those left open inside it; True at the end of a value."""
         self.add(char)
         while self.awaited[char]:
             closed = self.closers.pop()
@@ -160,7 +160,7 @@ class Candidate:
         return True
 
     def enter_string(self) -> None:
-        """What came before the string says nothing about what stands in it."""
+        """Forget what came before: it says nothing about what stands in the string."""
         self.last = ""
         self.in_string = True
         self.opened_in_string = False
@@ -171,13 +171,13 @@ class Candidate:
         return self.last in ("}", "]", '"', "'") and not self.opened_in_string
 
     def note_quote(self, place: int, *, first: bool) -> None:
-        """Notes an unescaped quotation mark in a string, or the one that ends it."""
+        """Note an unescaped quotation mark in a string, or the one that ends it."""
         if first:
             self.quotes.append([])
         self.quotes[-1].append(place)
 
     def escaped(self, body: str, start: int, end: int) -> str:
-        """A part of the body with the quotation marks inside strings escaped.
+        """Return a part of the body with the quotation marks inside strings escaped.
 
         Empty when there are none, and when what they stand around looks like several
         strings: a comma is missing there, not a backslash, or they are joined by `+`.
@@ -193,7 +193,7 @@ class Candidate:
         return "\\".join(parts) if inner else ""
 
     def json(self) -> str:
-        """The text from the first value to the last."""
+        """Return the text from the first value to the last."""
         return "".join(self.parts)[self.starts[0] : self.ends[-1] if self.ends else None]
 
     @property
@@ -219,7 +219,7 @@ class Value:
 
 
 def split(candidate: Candidate, *, ended: bool) -> list[Value]:
-    """Takes a candidate apart into its values.
+    """Take a candidate apart into its values.
 
     Args:
         candidate: What was read.
@@ -268,7 +268,7 @@ class JsonReader:
         self._tags = tags
 
     def values(self, candidate: Candidate) -> Pull[str]:
-        """Reads values up to a tag, to prose or to the end of the text.
+        """Read values up to a tag, to prose or to the end of the text.
 
         Args:
             candidate: Takes up what is read.
@@ -298,7 +298,7 @@ class JsonReader:
                 candidate.clean = False
 
     def value(self, candidate: Candidate) -> Pull[str]:
-        """Reads to the end of one JSON value.
+        """Read to the end of one JSON value.
 
         Args:
             candidate: Takes up what is read.
@@ -329,14 +329,14 @@ class JsonReader:
                 return word
 
     def _quoted(self, candidate: Candidate) -> Pull[str]:
-        """Reads a string where one may stand; elsewhere a quotation mark is only that."""
+        """Read a string where one may stand; elsewhere a quotation mark is only that."""
         opens = candidate.last in ("{", "[", ",", ":", "")
         quote = self._source.take()
         candidate.add(quote)
         return (yield from self._string(candidate, quote)) if opens else ""
 
     def _string(self, candidate: Candidate, quote: str) -> Pull[str]:
-        """Reads to the end of a string; returns the closing tag that shows it has none.
+        """Read to the end of a string; return the closing tag that shows it has none.
 
         A quotation mark ends the string only where JSON goes on after it, so that
         unescaped ones inside do no harm.
@@ -376,7 +376,7 @@ class JsonReader:
         candidate.last = "\\"
 
     def _tag_in_string(self, candidate: Candidate) -> Pull[str]:
-        """A closing tag is part of the string, unless a call seems to end before it."""
+        """Take a tag as part of the string, unless a call seems to end before it."""
         word = yield from self._source.literal(self._tags.prefixes)
         if word.lower() in self._tags.closers:
             if candidate.seems_complete:
@@ -416,7 +416,7 @@ class ObjectFinder:
         self.found: list[Candidate] = []
 
     def run(self) -> Pull[None]:
-        """Reads the text to its end."""
+        """Read the text to its end."""
         source = self._source
         yield from self._skip_reasoning()
         while (yield from source.more()):
@@ -439,7 +439,7 @@ class ObjectFinder:
             self._skipped += candidate.parts
 
     def _begins_like_object(self, candidate: Candidate) -> Pull[bool]:
-        """Whether there is a key, quoted or not: other braces belong to prose or code."""
+        """Say whether there is a key, quoted or not: other braces belong to prose or code."""
         source = self._source
         yield from source.run(SPACE, candidate.add)
         char = yield from source.peek()
@@ -452,7 +452,7 @@ class ObjectFinder:
         return char.isidentifier() and (yield from source.peek()) == ":"
 
     def _begins_like_list(self, candidate: Candidate) -> Pull[bool]:
-        """Whether an item follows: a link and a box to tick have words and spaces in them."""
+        """Say whether an item follows: a link and a box to tick have words and spaces in them."""
         yield from self._source.run(SPACE, candidate.add)
         char = yield from self._source.peek()
         return not self._first_only or (char != "" and char in _ITEM_STARTS)
@@ -472,7 +472,7 @@ class ObjectFinder:
                 skip(source.take())
 
     def take_growth(self) -> str:
-        """The text by which the first object has grown since the last time."""
+        """Return the text by which the first object has grown since the last time."""
         if not self.found:
             return ""
         parts = self.found[0].parts
@@ -481,5 +481,5 @@ class ObjectFinder:
         return text
 
     def take_skipped(self) -> str:
-        """Everything that was read, if no object was found."""
+        """Return everything that was read, if no object was found."""
         return "" if self.found else "".join(self._skipped)

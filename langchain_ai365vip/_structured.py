@@ -63,7 +63,7 @@ class Schema:
 
     @classmethod
     def of(cls, schema: Mapping[str, Any] | type) -> Schema:
-        """Reads a schema in any form that LangChain accepts.
+        """Read a schema in any form that LangChain accepts.
 
         Args:
             schema: A pydantic v2 or v1 class, a TypedDict, a JSON schema, or a tool as
@@ -91,7 +91,7 @@ class Schema:
 
     @classmethod
     def of_response_format(cls, response_format: Any) -> Schema:
-        """Reads OpenAI's `response_format`.
+        """Read OpenAI's `response_format`.
 
         Args:
             response_format: `{"type": "json_schema", "json_schema": {"name": ..., "schema":
@@ -117,7 +117,7 @@ class Schema:
         return cls(str(name), copy.deepcopy(dict(schema)))
 
     def problem(self, value: Any) -> str | None:
-        """Says what is wrong with an object, such as the arguments of a call.
+        """Say what is wrong with an object, such as the arguments of a call.
 
         Args:
             value: JSON data.
@@ -135,7 +135,7 @@ class Schema:
             return "The JSON is nested too deeply."
 
     def read(self, text: str) -> Found:
-        """Finds the object in a reply, without the prose and fences around it.
+        """Find the object in a reply, without the prose and fences around it.
 
         Of several, the first that fits is taken; where none does, the last one, being
         the model's conclusion, is the one that has the problem.
@@ -176,7 +176,7 @@ class Schema:
         return self._fitted(value, found.text, rewrite=True)
 
     def _fitted(self, value: Any, text: str, *, rewrite: bool = False) -> Found:
-        """Takes the first reading of the value that fits."""
+        """Take the first reading of the value that fits."""
         first: str | None = None
         for reading in self._readings(value):
             problem = self.problem(reading)
@@ -198,7 +198,7 @@ class Schema:
 
 
 def titled(schema: Any) -> Any:
-    """Returns a JSON schema with a title, which LangChain asks for; all else as it is.
+    """Return a JSON schema with a title, which LangChain asks for; all else as it is.
 
     Args:
         schema: A schema in any form.
@@ -234,7 +234,7 @@ def _problem_of(model: type[BaseModel] | type[BaseModelV1], value: Any) -> str |
 
 
 def _objects(text: str, opening: str) -> Iterator[ScannedValue]:
-    """The JSON objects in a text, one after the other."""
+    """Yield the JSON objects in a text, one after the other."""
     source = Source()
     source.piece, source.ended = text, True
     finder = ObjectFinder(source, opening)
@@ -261,7 +261,7 @@ class ObjectText:
         next(self._states, None)
 
     def feed(self, text: str) -> str:
-        """Reads the next piece of the reply.
+        """Read the next piece of the reply.
 
         Args:
             text: Any piece.
@@ -274,7 +274,7 @@ class ObjectText:
         return self._finder.take_growth()
 
     def flush(self) -> str:
-        """Ends the reply.
+        """End the reply.
 
         Returns:
             The whole reply if there was no object in it, else nothing.

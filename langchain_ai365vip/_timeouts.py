@@ -105,7 +105,7 @@ class HeadDeadline:
         self._reused_at: float | None = None
 
     def running(self) -> AbstractAsyncContextManager[Any]:
-        """The scope in which the deadline cancels the current task."""
+        """Return the scope in which the deadline cancels the current task."""
         self._scope = timeout_at(self._total_at)
         return self._scope  # type: ignore[no-any-return]
 
@@ -114,16 +114,16 @@ class HeadDeadline:
         return self
 
     def queued(self) -> None:
-        """As many connections are in use as may be."""
+        """Note that as many connections are in use as may be."""
         self._enter(_QUEUED, "pool")
 
     def connecting(self) -> None:
-        """A new connection is being made."""
+        """Note that a new connection is being made."""
         self._reused_at = None
         self._enter("connecting", "connect")
 
     def connected(self, *, reused: bool) -> None:
-        """A connection is there; from now on the server is what we wait for."""
+        """Note that a connection is there: from now on the server is what we wait for."""
         self._reused_at = self._loop.time() if reused else None
         self._enter("waiting for the first byte of the reply", "first_byte")
 

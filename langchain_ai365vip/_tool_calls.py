@@ -52,7 +52,7 @@ class Reading:
 
 
 def read_text(text: str, tools: Tools, escaped: str = "") -> list[Reading]:
-    """Reads the calls in a JSON text that is known to be meant as one.
+    """Read the calls in a JSON text that is known to be meant as one.
 
     Args:
         text: What stood inside a call's tags.
@@ -72,7 +72,7 @@ def read_text(text: str, tools: Tools, escaped: str = "") -> list[Reading]:
 
 
 def read_named(name: str, text: str, tools: Tools, escaped: str = "") -> Reading:
-    """Reads a call whose name stands outside of its JSON.
+    """Read a call whose name stands outside of its JSON.
 
     Args:
         name: The tool's name, bound or not.
@@ -88,7 +88,7 @@ def read_named(name: str, text: str, tools: Tools, escaped: str = "") -> Reading
 
 
 def read_fields(name: str, pairs: Sequence[tuple[str, str]], tools: Tools) -> Reading:
-    """Reads a call whose arguments stand as text between tags.
+    """Read a call whose arguments stand as text between tags.
 
     Args:
         name: The tool's name, bound or not.
@@ -105,7 +105,7 @@ def read_fields(name: str, pairs: Sequence[tuple[str, str]], tools: Tools) -> Re
 
 
 def read_cut_off(text: str, tools: Tools) -> list[Reading]:
-    """Reads a call that the end of the reply cut off: good if only its last bracket is missing.
+    """Read a call that the end of the reply cut off: good if only its last bracket is missing.
 
     Anything more would be a guess: a path that was cut off is another path.
 
@@ -125,7 +125,7 @@ def read_cut_off(text: str, tools: Tools) -> list[Reading]:
 
 
 def unreadable(text: str, tools: Tools, why: str) -> Reading:
-    """A call that is there and cannot be read.
+    """Return a call that is there and cannot be read.
 
     Args:
         text: The text of the call.
@@ -139,7 +139,7 @@ def unreadable(text: str, tools: Tools, why: str) -> Reading:
 
 
 def read_calls(value: Any, tools: Tools, *, strict: bool = False) -> list[Reading]:
-    """Reads the calls in a value that is known to be meant as one.
+    """Read the calls in a value that is known to be meant as one.
 
     Args:
         value: What stood inside a call's tags.
@@ -158,7 +158,7 @@ def read_calls(value: Any, tools: Tools, *, strict: bool = False) -> list[Readin
 
 
 def is_call_shaped(value: Any, tools: Tools) -> bool:
-    """Says whether a bare JSON value is a call of a bound tool and nothing else.
+    """Say whether a bare JSON value is a call of a bound tool and nothing else.
 
     Args:
         value: A whole JSON value.
@@ -175,7 +175,7 @@ def is_call_shaped(value: Any, tools: Tools) -> bool:
 
 
 def name_hint(text: str, tools: Tools) -> str | None:
-    """Finds the name in the beginning of a call that cannot be parsed.
+    """Find the name in the beginning of a call that cannot be parsed.
 
     Args:
         text: The text of the call.
@@ -271,7 +271,7 @@ def _given_arguments(value: dict[str, Any], name_key: str, schema: Mapping[str, 
 
 
 def _as_object(given: Any, schema: Mapping[str, Any]) -> Json:
-    """Arguments as an object: JSON text is parsed, a lone value goes to the only field."""
+    """Make an object of arguments: JSON text is parsed, a lone value is the only field's."""
     if given is None or given == "":
         return Json({}, repaired=False)
     if isinstance(given, str) and given.lstrip().startswith("{"):

@@ -236,7 +236,7 @@ class ToolCallParser:
         return self._source.scanned
 
     def feed(self, text: str) -> list[Event]:
-        """Reads the next piece of the reply.
+        """Read the next piece of the reply.
 
         Args:
             text: Any piece, also an empty one.
@@ -252,7 +252,7 @@ class ToolCallParser:
         return self._advance()
 
     def flush(self) -> list[Event]:
-        """Ends the reply.
+        """End the reply.
 
         Returns:
             The events for what was held back.
@@ -272,7 +272,7 @@ class ToolCallParser:
     # --- what was read -------------------------------------------------------
 
     def _say(self, kind: type[Text] | type[Reasoning] | str, text: str) -> None:
-        """Notes text of a kind (a str: discarded, and why), merged with what it follows."""
+        """Note text of a kind (a str: discarded, and why), merged with what it follows."""
         if not text:
             return
         if kind != self._kind:
@@ -299,7 +299,7 @@ class ToolCallParser:
             self._blank_line = not text[start:].strip()
 
     def _space(self, space: str, *, before_block: bool) -> None:
-        """White space is text before prose, unless nothing but blocks stands before it."""
+        """Note white space: text before prose, unless nothing but blocks stands before it."""
         if before_block or (self._any_block and not self._any_text):
             self._say(WHITE_SPACE, space)
         else:
@@ -335,7 +335,7 @@ class ToolCallParser:
                 after_block = yield from self._stretch(space, after_block)
 
     def _stretch(self, space: str, after_block: bool) -> Pull[bool]:
-        """Reads a block or some prose; True when it was a block."""
+        """Read a block or some prose; True when it was a block."""
         char = yield from self._source.peek()
         if char in ("<", "["):
             return (yield from self._tag(space, after_block))
@@ -372,7 +372,7 @@ class ToolCallParser:
         return False
 
     def _mark(self) -> Pull[str]:
-        """Takes a mark that means something here, or the first character of none."""
+        """Take a mark that means something here, or the first character of none."""
         source = self._source
         word = yield from source.literal(self._marks_here())
         if f"{word.lower()}>" in PAIRED and (yield from source.peek()) == " ":
@@ -392,7 +392,7 @@ class ToolCallParser:
         self.done = True
 
     def _think(self, space: str) -> Pull[None]:
-        """Reads reasoning; what looks like a call in it is not one."""
+        """Read reasoning; what looks like a call in it is not one."""
         source = self._source
         if self._reasoning:
             self._space(space, before_block=True)
@@ -403,7 +403,7 @@ class ToolCallParser:
         yield from self._to_think_end()
 
     def _opened_think(self) -> Pull[None]:
-        """Reads the reasoning with which the reply begins; some models tag it all the same."""
+        """Read the reasoning with which the reply begins; some models tag it all the same."""
         yield from self._source.run(SPACE, lambda text: self._say(WHITE_SPACE, text))
         word = yield from self._source.literal(_THINK_PREFIXES)
         self._say(THINK_TAG if word in (_THINK, _THINK_END) else Reasoning, word)
@@ -437,7 +437,7 @@ class ToolCallParser:
             yield from self._span(width)
 
     def _fence(self, char: str, width: int, *, in_info: bool = True) -> Pull[None]:
-        """Reads a fenced block to the line that closes it."""
+        """Read a fenced block to the line that closes it."""
         source = self._source
         if in_info and char == "`":
             # A backtick after the opening run makes it a code span, not a fence.
@@ -462,7 +462,7 @@ class ToolCallParser:
             self._text(self._source.take())
 
     def _span(self, width: int) -> Pull[None]:
-        """Reads a code span to a run of as many backticks; a short one ends with its line."""
+        """Read a code span to a run of as many backticks; a short one ends with its line."""
         source = self._source
         while (yield from source.more()):
             yield from source.run(_SPAN[width < 3], self._text)
@@ -473,7 +473,7 @@ class ToolCallParser:
     # --- calls in tags -------------------------------------------------------
 
     def _calls(self, space: str, opener: str, at_start: bool) -> Pull[bool]:
-        """Reads a tag and the tags that follow it at once; False when it is only text."""
+        """Read a tag and the tags that follow it at once; False when it is only text."""
         self._dangling = False
         while is_opener(opener) and not self.done:
             found = yield from self._call(space, opener, at_start)
@@ -492,7 +492,7 @@ class ToolCallParser:
         return True
 
     def _call(self, space: str, opener: str, at_start: bool) -> Pull[str | None]:
-        """Reads one tag; returns the tag that follows it at once, None if it was text."""
+        """Read one tag; return the tag that follows it at once, None if it was text."""
         source = self._source
         held = [opener]
         if opener.lower() == FUNCTION:
@@ -518,7 +518,7 @@ class ToolCallParser:
         return None
 
     def _form(self, space: str, opener: str, held: list[str], at_start: bool) -> Pull[str | None]:
-        """Reads a call that is not one JSON value; None if it was text."""
+        """Read a call that is not one JSON value; None if it was text."""
         form = Form(self._source, self._json, self._tools, opener, held)
         reading = yield from form.read()
         if reading is None and at_start and is_paired(opener):
@@ -548,7 +548,7 @@ class ToolCallParser:
         return "" if closed else word
 
     def _tagged(self, head: str) -> Pull[str]:
-        """Reads the JSON values in a tag; returns a tag that follows without a closing one."""
+        """Read the JSON values in a tag; return a tag that follows without a closing one."""
         candidate = Candidate()
         end = yield from self._json.values(candidate)
         closer = end if end.lower() in CLOSERS else ""
@@ -566,7 +566,7 @@ class ToolCallParser:
         return not self.done and isinstance(self._events[-1], InvalidCall)
 
     def _finish(self, values: list[Value], head: str = "", tail: str = "") -> None:
-        """Emits the calls of the values, each with the characters that it stands for."""
+        """Emit the calls of the values, each with the characters that it stands for."""
         for index, value in enumerate(values):
             raw = head * (index == 0) + value.raw + tail * (index == len(values) - 1)
             if self.done:
@@ -585,7 +585,7 @@ class ToolCallParser:
     # --- a reply that is nothing but calls, without tags ----------------------
 
     def _bare_calls(self, space: str) -> Pull[bool]:
-        """Reads a reply that may consist of bare calls: to its end, or until it does not."""
+        """Read a reply that may consist of bare calls: to its end, or until it does not."""
         if (yield from self._source.peek()) == "[":
             word = yield from self._source.literal(_MISTRAL_PREFIXES)
             if word.lower() == MISTRAL:
@@ -610,7 +610,7 @@ class ToolCallParser:
 
 
 def _tagged_values(candidate: Candidate, *, ended: bool) -> list[Value]:
-    """The values in a tag: each for itself, or as one where not all are correct.
+    """Return the values in a tag: each for itself, or as one where not all are correct.
 
     A string with broken quotation marks can look like the end of one value and the
     beginning of another; the first must then not be carried out with half an argument.
@@ -634,7 +634,7 @@ class _BareReply:
         self.in_info = False  # still on the line that opened it
 
     def read(self) -> Pull[bool]:
-        """Reads until it is clear; True at the end of the reply, False where it cannot be."""
+        """Read until it is clear; True at the end of the reply, False where it cannot be."""
         source, candidate = self._source, self.candidate
         while True:
             if (yield from source.peek()) == "`" and not (yield from self._open_fence()):
@@ -680,7 +680,7 @@ class _BareReply:
         return text
 
     def _begins_like_call(self) -> Pull[bool]:
-        """Reads as far as the first key that decides, so that other JSON is not held back."""
+        """Read as far as the first key that decides, so that other JSON is not held back."""
         source, candidate = self._source, self.candidate
         for bracket in "[{":
             char = yield from source.peek()
@@ -715,7 +715,7 @@ class _BareReply:
         return key == "index" and bool((yield from self._taken(_WORD)))
 
     def _string(self) -> Pull[str | None]:
-        """A short, plain string; None where there is none."""
+        """Read a short, plain string; None where there is none."""
         quote = yield from self._source.peek()
         if quote not in ('"', "'"):
             return None
@@ -727,7 +727,7 @@ class _BareReply:
         return text
 
     def _taken_if(self, char: str) -> Pull[bool]:
-        """Takes a character and the white space around it, if it is the one."""
+        """Take a character and the white space around it, if it is the one."""
         yield from self._source.run(SPACE, self.candidate.add)
         if (yield from self._source.peek()) != char:
             return False
@@ -736,7 +736,7 @@ class _BareReply:
         return True
 
     def means_calls(self, values: list[Value]) -> bool:
-        """Says whether each value of the reply is a call of a bound tool."""
+        """Say whether each value of the reply is a call of a bound tool."""
         for value in values:
             if value.cut_off:
                 return name_hint(value.text, self._tools) is not None

@@ -78,14 +78,14 @@ class Tooling:
         return [tool for tool in self.tools if tool["function"]["name"] == self.choice.name]
 
     def argument_schemas(self) -> dict[str, Mapping[str, Any]]:
-        """The JSON schema of the arguments of each tool that may be called, by name."""
+        """Return the JSON schemas of the arguments of the tools that may be called, by name."""
         return {
             tool["function"]["name"]: tool["function"].get("parameters") or {}
             for tool in self.shown_tools
         }
 
     def rules(self, **others: Any) -> Rules:
-        """What a reply may and must be; with the rules that were not bound."""
+        """Return what a reply may and must be; with the rules that were not bound."""
         return Rules(
             tools=self.argument_schemas(),
             forced=self.choice.forced,
@@ -98,7 +98,7 @@ class Tooling:
         )
 
     def instructions(self) -> str:
-        """What the system prompt says about all this; empty without tools and schema."""
+        """Write what the system prompt says about all this; empty without tools and schema."""
         parts = []
         if self.tools:
             parts.append(
@@ -109,7 +109,7 @@ class Tooling:
         return "\n\n".join(parts)
 
     def reminder(self) -> str:
-        """The same in brief, for the end of a long conversation."""
+        """Write the same in brief, for the end of a long conversation."""
         parts = []
         if self.tools:
             parts.append(tool_reminder(tool_choice=self.choice, parallel=self.parallel))

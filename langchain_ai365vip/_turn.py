@@ -233,7 +233,7 @@ class Turn:
         return calls or broken
 
     def _is_new(self, call: Call) -> bool:
-        """Whether a call of the corrected reply was not handed out with the first one."""
+        """Say whether a call of the corrected reply was not handed out with the first one."""
         said = any((c.name, c.arguments) == (call.name, call.arguments) for c in self._given)
         if said:
             _logger.debug("Left out a repeated call of %r in a corrected reply", call.name)
@@ -350,7 +350,7 @@ class Turn:
         return InvalidCall(event.id, event.name, to_json(event.arguments), error, event.raw)
 
     def _correction(self, words: str) -> Mapping[str, Any]:
-        """The conversation so far, the reply that will not do, and what is wrong with it."""
+        """Write the conversation so far, the reply that will not do, and what is wrong with it."""
         payload, reply = self.exchanges[-1]
         turns: list[WireMessage] = [
             *payload["messages"],
@@ -395,7 +395,7 @@ class _StopTexts:
 
 
 def _answer(text: str, schema: Schema) -> str:
-    """What follows the reasoning in a whole text, where that begins without its tag.
+    """Return what follows the reasoning in a text, where that begins without its tag.
 
     A chat template may have written `<think>` itself, and a draft before `</think>` is not
     the answer. A tag that is part of an object stands inside it, and on no line of its own.

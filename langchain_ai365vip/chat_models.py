@@ -501,7 +501,7 @@ class ChatAI365VIP(BaseChatModel):
         super().__setstate__({**state, "__dict__": fields})
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        """The same for deep copies, which pydantic makes in another way."""
+        """Refuse the same for deep copies, which pydantic makes in another way."""
         self._refuse_ssl_context()
         return super().__deepcopy__(memo)
 
@@ -526,7 +526,7 @@ class ChatAI365VIP(BaseChatModel):
 
     @classmethod
     def is_lc_serializable(cls) -> bool:
-        """Whether `dumpd` and `load` work; they do."""
+        """Say whether `dumpd` and `load` work; they do."""
         return True
 
     @property
@@ -1022,7 +1022,7 @@ def _warn_of_unknown_settings(kwargs: Mapping[str, Any]) -> None:
 
 @functools.cache
 def _settings_model(cls: type[BaseChatModel]) -> type[BaseModel]:
-    """A model of what a call may set, by the fields of `cls` and under its name."""
+    """Make a model of what a call may set, by the fields of `cls` and under its name."""
     fields: dict[str, Any] = {
         name: (field.annotation, copy.copy(field))
         for name, field in cls.model_fields.items()
@@ -1033,7 +1033,7 @@ def _settings_model(cls: type[BaseChatModel]) -> type[BaseModel]:
 
 @functools.cache
 def _names_by_field(cls: type[BaseChatModel]) -> Mapping[str, Sequence[str]]:
-    """The names under which each field may be passed."""
+    """Return the names under which each field may be passed."""
     names = {}
     for name, field in cls.model_fields.items():
         alias = field.validation_alias
