@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.tools import tool
 from pydantic import BaseModel
 
@@ -29,6 +31,7 @@ LOOKED_UP = [
     ("text", "It is sunny."),
     ("end", "stop"),
 ]
+PROSE = [("text", "Sunny."), ("end", "stop")]
 LOOKING_UP: tuple[Pieces, Pieces] = (
     ["Let me", " look.", CALL[:7], CALL[7:20], CALL[20:]],
     ["It is", " sunny."],
@@ -51,9 +54,11 @@ class Report(BaseModel):
 def gist(messages: Iterable[BaseMessage]) -> list[tuple[Any, ...]]:
     """What a stream of messages or chunks says, wherever the wire happened to cut it."""
     found: list[tuple[Any, ...]] = []
+    ids: list[str | None] = []
     for message in messages:
-        if message.type == "tool":
+        if isinstance(message, ToolMessage):
             found.append(("result", message.name, message.text))
+            assert message.tool_call_id in ids or not ids
             continue
         if message.text and found and found[-1][0] == "text":
             found[-1] = ("text", found[-1][1] + message.text)
@@ -61,16 +66,63 @@ def gist(messages: Iterable[BaseMessage]) -> list[tuple[Any, ...]]:
             found.append(("text", message.text))
         assert isinstance(message, AIMessage)
         found += [("call", call["name"], call["args"]) for call in message.tool_calls]
+        ids += [call["id"] for call in message.tool_calls]
+        assert not message.invalid_tool_calls
         if "finish_reason" in message.response_metadata:
             found.append(("end", message.response_metadata["finish_reason"]))
+    # No call is without an id of its own, and no result without a call that was seen.
+    assert all(ids)
+    assert len(set(ids)) == len(ids)
     return found
 
 
-def conversation(body: dict[str, Any]) -> list[tuple[str, str]]:
-    """A request's turns, without the reminder of the rules after the last one."""
-    turns = [(turn["role"], turn["content"]) for turn in body["messages"]]
-    role, last = turns[-1]
-    return [*turns[:-1], (role, last.partition("\n\n[")[0])]
+Turn = tuple[str, str]
+ASKED: list[Turn] = [("user", QUESTION)]
+# The question, the call of a tool, and its result.
+TOLD: list[Turn] = [*ASKED, ("assistant", CALL), ("user", RESULT)]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What one request told a model; the defaults are the question, and nothing besides."""
+
+    turns: list[Turn] = field(default_factory=lambda: ASKED)
+    tools: list[str] = field(default_factory=list)
+    model: str = "gpt-4o"
+    prompt: str = "You are a helpful assistant."
+    schema: str = ""
+
+
+def asked(endpoint: Endpoint) -> list[Request]:
+    """What each request of an endpoint said, in order."""
+    return [
+        Request(
+            conversation(body),
+            tools_shown(body),
+            body["model"]["id"],
+            _ADDED_TO_PROMPTS.split(body["prompt"])[0],
+            _schema_shown(body["prompt"]),
+        )
+        for body in endpoint.bodies
+    ]
+
+
+_ADDED_TO_PROMPTS = re.compile(r"\n\n(?:# Tools\n|Answer with one JSON)")
+_REMINDER = re.compile(
+    r"\n\n\[(?:To call a function|Answer with one JSON)[^\]]*\](?:\n\[[^\]]*\])?\Z"
+)
+
+
+def _schema_shown(prompt: str) -> str:
+    """The title of the schema that objects are to follow."""
+    _, _, schema = prompt.partition("\n<schema>\n")
+    title: str = json.loads(schema.partition("\n</schema>")[0])["title"] if schema else ""
+    return title
+
+
+def conversation(body: dict[str, Any]) -> list[Turn]:
+    """A request's turns, without the reminders of the rules."""
+    return [(turn["role"], _REMINDER.sub("", turn["content"])) for turn in body["messages"]]
 
 
 def parts_of(
@@ -79,6 +131,19 @@ def parts_of(
     """Stream an agent's answer to `ASK`, or to messages; langgraph's types know no modes."""
     asked = ASK if messages is None else {"messages": list(messages)}
     yield from agent.stream(asked, stream_mode=modes[0] if len(modes) == 1 else list(modes))
+
+
+def streamed(
+    agent: Any, messages: Sequence[BaseMessage] | None = None
+) -> tuple[list[tuple[Any, ...]], Any]:
+    """What an agent streams, message by message, and the state that it ends with."""
+    said, state = [], None
+    for mode, part in parts_of(agent, "messages", "values", messages=messages):
+        if mode == "messages":
+            said.append(part[0])
+        else:
+            state = part
+    return gist(said), state
 
 
 def tools_shown(body: dict[str, Any]) -> list[str]:
@@ -92,5 +157,9 @@ def failing(
     endpoint: Endpoint, failures: int, status: int, reason: str = "No", answer: str = "Sunny."
 ) -> None:
     """Have an endpoint fail so many times, and then answer."""
-    left = [web.Response(status=status, reason=reason) for _ in range(failures)]
+    left = [
+        # Whoever is to wait need not.
+        web.Response(status=status, reason=reason, headers={"Retry-After": "0"})
+        for _ in range(failures)
+    ]
     endpoint.response = lambda _request: left.pop() if left else web.Response(text=answer)
