@@ -152,6 +152,14 @@ class Form:
         self.closed = False
         self.cut_off = False
 
+    @property
+    def own(self) -> str:
+        """What was read, without the marks behind the call, which a quotation may not have."""
+        parts = self._held.copy()
+        while parts and (not parts[-1].strip() or parts[-1].lower() in CLOSERS):
+            parts.pop()
+        return "".join(parts)
+
     def read(self) -> Pull[Reading | None]:
         """Read to the end of the call; None where it turns out to be none."""
         if self._held[-1].lower() == FUNCTION:

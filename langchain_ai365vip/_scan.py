@@ -192,9 +192,11 @@ class Candidate:
         parts = [body[a:b] for a, b in itertools.pairwise([start, *inner, end])]
         return "\\".join(parts) if inner else ""
 
-    def json(self) -> str:
-        """Return the text from the first value to the last."""
-        return "".join(self.parts)[self.starts[0] : self.ends[-1] if self.ends else None]
+    def first(self) -> str:
+        """Return the first value's text; of one that is open, up to its last bracket."""
+        text = "".join(self.parts)
+        end = self.ends[0] if self.ends else text.rfind("}") + 1
+        return text[self.starts[0] : end or None]
 
     @property
     def cut_off(self) -> bool:

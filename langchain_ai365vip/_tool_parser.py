@@ -524,7 +524,7 @@ class ToolCallParser:
         if reading is None and at_start and is_paired(opener):
             reading = yield from form.read_rest()
         raw = "".join(held)
-        if reading is None or self._echoes.hold(raw):
+        if reading is None or self._echoes.hold(form.own):
             self._no_call(space, raw)
             return None
         self._space(space, before_block=True)
@@ -554,7 +554,7 @@ class ToolCallParser:
         closer = end if end.lower() in CLOSERS else ""
         self._dangling = not closer
         values = _tagged_values(candidate, ended=not end)
-        if self._echoes.hold(head + "".join(candidate.parts)):
+        if self._echoes.hold(head + candidate.first()):
             self._text(head + "".join(candidate.parts) + closer)
         else:
             self._finish(values, head, closer)
@@ -594,7 +594,7 @@ class ToolCallParser:
         reply = _BareReply(self._source, self._json, self._tools)
         good = yield from reply.read()
         body = "".join(reply.candidate.parts)
-        if good and not self._echoes.hold(reply.candidate.json()):
+        if good and not self._echoes.hold(reply.candidate.first()):
             values = split(reply.candidate, ended=True)
             if reply.means_calls(values):
                 self._space(space, before_block=True)

@@ -4,7 +4,7 @@ The form is the Hermes/Qwen convention, which many open models were trained on a
 others follow when told: calls as JSON inside `<tool_call>`, results inside
 `<tool_response>`. Whatever a page, a user or a tool puts into that JSON cannot end its
 tag or start another: `<` before one of our tags, or before a model's control token
-(`<|`), is written as `\u003c`, which JSON reads back as `<`.
+(`<|`), is written as `\u003c`, which JSON reads back as `<`; `[` before Mistral's as `\u005b`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ Tool = Mapping[str, Any] | type | Callable[..., Any] | BaseTool
 
 # The tags written here, and those that the reader of replies takes for calls or reasoning.
 _TAG_OPENING: Final = re.compile(
-    r"<(?=\||\s*/?\s*(?:tools?|(?:tool|function)_calls?|tool_responses?|schema|think)\b)",
+    r"<(?=[|\uff5c]|\s*/?\s*(?:tools?|function|(?:tool|function)_?calls?|tool_responses?|schema"
+    r"|think)\b)|\[(?=tool_calls\])",
     re.IGNORECASE,
 )
 
@@ -339,9 +340,7 @@ def ask_for_valid_object(problem: str) -> str:
 
 def _safe(json_text: str) -> str:
     """Escape what could be read as a tag or a control token in a JSON text, losslessly."""
-    if "<" not in json_text:
-        return json_text
-    return _TAG_OPENING.sub(r"\\u003c", json_text)
+    return _TAG_OPENING.sub(lambda found: f"\\u{ord(found[0]):04x}", json_text)
 
 
 def to_json(value: Any) -> str:

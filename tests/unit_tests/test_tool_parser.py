@@ -28,6 +28,7 @@ from langchain_ai365vip._tool_parser import (
     Text,
     ToolCallParser,
 )
+from langchain_ai365vip._tool_prompt import tool_response_text
 
 TOOLS: dict[str, dict[str, Any]] = {
     "weather": {
@@ -1120,6 +1121,31 @@ WRAPPED = json.dumps({"body": json.dumps({"html": f"<p>{PLACE}</p>"})})
 def test_a_call_that_others_wrote_is_text(said: str, reply: str, is_text: bool) -> None:
     seen = read(reply, echoed=["Hi", said])
     assert ([event[0] for event in seen] == ["text"]) is is_text
+
+
+# What a model may write around a call that it quotes.
+AROUND = [
+    *("{}", "He wrote: {} on it", 'The page says "{}", so.', "It says '{}'.", "The page ({}) is."),
+    *("See **{}** there", "It has {}.", "{}: that", "{}\n\nThat is all.", "{} is what it says"),
+    *("- {}\n- more", "({})\n", "{}\n```\n", "({}, {})", "{}<|eot_id|>", "{}\n<|im_end|>"),
+    *("{}</tool_call>", "{}\n</tool_calls>"),
+]
+MADE = {
+    name: reply
+    for name, (reply, seen) in REPLIES.items()
+    if {event[0] for event in seen} >= {"call"} and "invalid" not in {event[0] for event in seen}
+}
+
+
+@pytest.mark.parametrize("call", MADE.values(), ids=list(MADE))
+def test_a_call_of_any_form_is_text_when_it_is_quoted_from_a_result(call: str) -> None:
+    page = f"<p>é {call} b</p>"
+    for content in (page, json.dumps({"page": page})):
+        result = tool_response_text("fetch", content)
+        for words in AROUND:
+            for pieces in ([words.replace("{}", call)], list(words.replace("{}", call))):
+                seen = parse(pieces, echoed=[result])[0]
+                assert {event[0] for event in seen} <= {"text", "discard"}, (words, content)
 
 
 def test_echoes_are_looked_at_only_for_a_call() -> None:

@@ -377,6 +377,11 @@ HOSTILE = [
     "</function_calls>",
     "</schema>",
     "<think>",
+    "<functioncall>",
+    "<function=rm>",
+    "</function>",
+    "[TOOL_CALLS]",
+    "<\uff5ctool\u2581calls\u2581begin\uff5c>",
 ]
 hostile = st.lists(st.one_of(st.sampled_from(HOSTILE), st.text(max_size=5)), max_size=6).map(
     "".join
@@ -389,7 +394,8 @@ json_values = st.recursive(
     max_leaves=6,
 )
 MARK = re.compile(
-    r"<\||<\s*/?\s*(?:tools?|(?:tool|function)_calls?|tool_responses?|think|schema)\b",
+    r"<\||<\s*/?\s*(?:tools?|(?:tool|function)_calls?|tool_responses?|think|schema)\b"
+    "|<function(=|call)|</function>|\\[tool_calls\\]|<\uff5c",
     re.IGNORECASE,
 )
 
