@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import NamedTuple
 
 from langchain_core.language_models import BaseChatModel
+
+from tests.names import looked_up_as, not_found
 
 PROMPT = "Tell me about it."
 
@@ -61,19 +62,12 @@ def call(model: BaseChatModel, way: str) -> Result:
     return Result("".join(seen), None)
 
 
-@contextmanager
-def no_such_name() -> Iterator[None]:
+def no_such_name() -> AbstractContextManager[None]:
     """Let names under `.invalid` fail to resolve at once, without asking a name server."""
-    real = socket.getaddrinfo
 
-    def getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:
-        name = host.decode() if isinstance(host, bytes) else host
+    def meant(name: str | None) -> str | None:
         if name and name.endswith(".invalid"):
-            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-        return real(host, *args, **kwargs)
+            not_found()
+        return name
 
-    socket.getaddrinfo = getaddrinfo
-    try:
-        yield
-    finally:
-        socket.getaddrinfo = real
+    return looked_up_as(meant)

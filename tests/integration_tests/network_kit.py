@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import socket
 import ssl
 import threading
 import warnings
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import trustme
+
+from tests.names import looked_up_as, not_found
 
 with warnings.catch_warnings():
     # Its regular expressions are no raw strings, which compiling them complains of.
@@ -116,23 +116,17 @@ class Proxy:
         return task
 
 
-@contextmanager
-def proxies_resolve_the_name() -> Iterator[None]:
+def proxies_resolve_the_name() -> AbstractContextManager[None]:
     """Let `NAME` be this machine, but only for the proxies."""
-    real = socket.getaddrinfo
 
-    def getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:
-        if host == NAME:
-            if not threading.current_thread().name.startswith(_EXECUTOR):
-                raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-            host = "127.0.0.1"
-        return real(host, *args, **kwargs)
+    def meant(name: str | None) -> str | None:
+        if name != NAME:
+            return name
+        if not threading.current_thread().name.startswith(_EXECUTOR):
+            not_found()
+        return "127.0.0.1"
 
-    socket.getaddrinfo = getaddrinfo
-    try:
-        yield
-    finally:
-        socket.getaddrinfo = real
+    return looked_up_as(meant)
 
 
 class Authority:
