@@ -7,28 +7,18 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from typing import NamedTuple
 
 import pytest
 from langchain_core.language_models import FakeListChatModel
 from langchain_core.messages import HumanMessage
 
 from langchain_ai365vip import ChatAI365VIP, __version__
-from langchain_ai365vip._cli.app import app
 from langchain_ai365vip._cli.chat import Conversation, answer
 from langchain_ai365vip._cli.exits import Exit, ending
 from langchain_ai365vip._cli.serve import serve
 from langchain_ai365vip._cli.terminal import warnings_as_notes
 from tests.endpoint import Endpoint
-
-
-class Ran(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Ran]
+from tests.integration_tests.cli_kit import Ran, Run, runner
 
 
 @pytest.fixture
@@ -45,14 +35,7 @@ def piped(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
 @pytest.fixture
 def run(piped: object, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command; give its exit code and what it wrote."""
-
-    def run(*arguments: str) -> Ran:
-        with pytest.raises(SystemExit) as ended:
-            app(list(arguments))
-        return Ran(int(ended.value.code or 0), *capsys.readouterr())
-
-    return run
+    return runner(capsys)
 
 
 def test_options_reach_the_wire(run: Run, endpoint: Endpoint) -> None:

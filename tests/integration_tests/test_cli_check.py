@@ -6,41 +6,25 @@ import contextlib
 import socket
 import ssl
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import trustme
 from langchain_core.language_models import FakeListChatModel
 
-from langchain_ai365vip._cli.app import app
 from langchain_ai365vip._cli.exits import MEANINGS, Exit
 from langchain_ai365vip.server import LocalServer
 from tests.endpoint import Endpoint
+from tests.integration_tests.cli_kit import Ran, Run, runner
 
 KEY = "sk-right-and-secret"
 
 
-class Ran(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Ran]
-
-
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command in this process; give its exit code and what it wrote."""
-
-    def run(*arguments: str) -> Ran:
-        with pytest.raises(SystemExit) as ended:
-            app(list(arguments))
-        return Ran(int(ended.value.code or 0), *capsys.readouterr())
-
-    return run
+    return runner(capsys)
 
 
 @contextlib.contextmanager

@@ -202,24 +202,30 @@ def test_options_that_contradict_or_make_no_sense_are_usage_errors(
     assert capsys.readouterr().err.startswith("ai365vip: ")
 
 
-def test_serving_by_name_without_langchain_says_what_to_install(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("missing", "model", "said"),
+    [
+        pytest.param(
+            "langchain.chat_models",
+            "google_genai:gemini",
+            "pip install langchain langchain-google-genai",
+            id="langchain",
+        ),
+        pytest.param("langchain_groq", "groq:llama", "langchain-groq", id="provider"),
+    ],
+)
+def test_serving_by_name_without_a_package_says_what_to_install(
+    missing: str,
+    model: str,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setitem(sys.modules, "langchain.chat_models", None)
+    monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(SystemExit) as ended:
-        app(["serve", "--model", "google_genai:gemini"])
+        app(["serve", "--model", model])
     assert ended.value.code == Exit.FAILED
-    assert "pip install langchain langchain-google-genai" in capsys.readouterr().err
-
-
-def test_serving_by_name_without_the_provider_says_what_to_install(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setitem(sys.modules, "langchain_groq", None)
-    with pytest.raises(SystemExit) as ended:
-        app(["serve", "--model", "groq:llama"])
-    assert ended.value.code == Exit.FAILED
-    assert "langchain-groq" in capsys.readouterr().err
+    assert said in capsys.readouterr().err
 
 
 def test_a_local_model_without_weights_says_the_line_that_gets_them(
