@@ -6,15 +6,14 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import pytest
-from langchain_core.language_models import BaseChatModel
 from langchain_tests.integration_tests import ChatModelIntegrationTests
 
-from langchain_ai365vip import ChatAI365VIP
+from tests.capabilities import Capabilities
 
 from .dialects import DIALECTS, DialectServer
 
 
-class TestChatAI365VIP(ChatModelIntegrationTests):
+class TestChatAI365VIP(Capabilities, ChatModelIntegrationTests):
     server: ClassVar[DialectServer]
 
     @pytest.fixture(scope="class", autouse=True)
@@ -29,10 +28,6 @@ class TestChatAI365VIP(ChatModelIntegrationTests):
         self.server.dialect = request.param
 
     @property
-    def chat_model_class(self) -> type[BaseChatModel]:
-        return ChatAI365VIP
-
-    @property
     def chat_model_params(self) -> dict[str, Any]:
         return {
             "base_url": self.server.url,
@@ -42,49 +37,9 @@ class TestChatAI365VIP(ChatModelIntegrationTests):
         }
 
     @property
-    def has_tool_calling(self) -> bool:
-        return True
-
-    @property
-    def has_tool_choice(self) -> bool:
-        return True
-
-    @property
-    def has_structured_output(self) -> bool:
-        return True
-
-    @property
-    def supports_json_mode(self) -> bool:
-        return True
-
-    @property
-    def returns_usage_metadata(self) -> bool:
-        return True
-
-    @property
     def supports_model_override(self) -> bool:
         return True
 
     @property
     def model_override_value(self) -> str:
         return "another-model"
-
-    @property
-    def supports_anthropic_inputs(self) -> bool:
-        return True
-
-    @property
-    def supports_image_inputs(self) -> bool:
-        return False
-
-    @property
-    def supports_audio_inputs(self) -> bool:
-        return False
-
-    @property
-    def supports_pdf_inputs(self) -> bool:
-        return False
-
-    @property
-    def supports_video_inputs(self) -> bool:
-        return False

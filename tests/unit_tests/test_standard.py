@@ -6,13 +6,13 @@ import sys
 from typing import Any
 
 import pytest
-from langchain_core.language_models import BaseChatModel
 from langchain_tests.unit_tests import ChatModelUnitTests
 
 from langchain_ai365vip import ChatAI365VIP
+from tests.capabilities import Capabilities
 
 
-class TestChatAI365VIP(ChatModelUnitTests):
+class TestChatAI365VIP(Capabilities, ChatModelUnitTests):
     @pytest.fixture(autouse=True)
     def known_to_core(self, monkeypatch: pytest.MonkeyPatch) -> None:
         # test_serdes loads with allowed_objects="all", which means core's own list of
@@ -22,10 +22,6 @@ class TestChatAI365VIP(ChatModelUnitTests):
         class_id = tuple(ChatAI365VIP.lc_id())
         monkeypatch.setitem(load.ALL_SERIALIZABLE_MAPPINGS, class_id, class_id)
         monkeypatch.setattr(load, "_default_class_paths_cache", {})
-
-    @property
-    def chat_model_class(self) -> type[BaseChatModel]:
-        return ChatAI365VIP
 
     @property
     def chat_model_params(self) -> dict[str, Any]:
@@ -44,43 +40,3 @@ class TestChatAI365VIP(ChatModelUnitTests):
             "proxy": "http://user:password@127.0.0.1:8",
         }
         return environment, {}, attributes
-
-    @property
-    def has_tool_calling(self) -> bool:
-        return True
-
-    @property
-    def has_tool_choice(self) -> bool:
-        return True
-
-    @property
-    def has_structured_output(self) -> bool:
-        return True
-
-    @property
-    def supports_json_mode(self) -> bool:
-        return True
-
-    @property
-    def returns_usage_metadata(self) -> bool:
-        return True
-
-    @property
-    def supports_anthropic_inputs(self) -> bool:
-        return True
-
-    @property
-    def supports_image_inputs(self) -> bool:
-        return False
-
-    @property
-    def supports_audio_inputs(self) -> bool:
-        return False
-
-    @property
-    def supports_pdf_inputs(self) -> bool:
-        return False
-
-    @property
-    def supports_video_inputs(self) -> bool:
-        return False
