@@ -581,6 +581,10 @@ def invalid(name: str | None, error: str, raw: str) -> Seen:
     return ("invalid", name, error, raw)
 
 
+def only_invalid(name: str | None, error: str, raw: str) -> tuple[str, list[Seen]]:
+    return raw, [invalid(name, error, raw)]
+
+
 FORMS: dict[str, tuple[str, list[Seen]]] = {
     "Qwen3-Coder": (tag(f"\n{QWEN}\n"), [paris(tag(f"\n{QWEN}\n"))]),
     "Qwen3-Coder, two, prose before": (
@@ -611,45 +615,25 @@ FORMS: dict[str, tuple[str, list[Seen]]] = {
             )
         ],
     ),
-    "Qwen3-Coder, an unknown argument": (
+    "Qwen3-Coder, an unknown argument": only_invalid(
+        "weather",
+        "There is an unknown argument. Known are: city, days.",
         tag("<function=weather><parameter=town>Paris</parameter></function>"),
-        [
-            invalid(
-                "weather",
-                "There is an unknown argument. Known are: city, days.",
-                tag("<function=weather><parameter=town>Paris</parameter></function>"),
-            )
-        ],
     ),
-    "Qwen3-Coder, an argument twice": (
+    "Qwen3-Coder, an argument twice": only_invalid(
+        "weather",
+        "An argument is given twice.",
         QWEN.replace("</function>", "<parameter=city>Rome</parameter></function>"),
-        [
-            invalid(
-                "weather",
-                "An argument is given twice.",
-                QWEN.replace("</function>", "<parameter=city>Rome</parameter></function>"),
-            )
-        ],
     ),
-    "Qwen3-Coder, an argument of another type": (
+    "Qwen3-Coder, an argument of another type": only_invalid(
+        "weather",
+        'The arguments are not valid: days: "soon" is not of type integer.',
         QWEN_ROME.replace("2", "soon"),
-        [
-            invalid(
-                "weather",
-                'The arguments are not valid: days: "soon" is not of type integer.',
-                QWEN_ROME.replace("2", "soon"),
-            )
-        ],
     ),
-    "Qwen3-Coder, an unknown tool in the tag": (
+    "Qwen3-Coder, an unknown tool in the tag": only_invalid(
+        "rm",
+        "There is no tool named 'rm'. Known tools: weather, now, add.",
         tag(QWEN.replace("weather", "rm")),
-        [
-            invalid(
-                "rm",
-                "There is no tool named 'rm'. Known tools: weather, now, add.",
-                tag(QWEN.replace("weather", "rm")),
-            )
-        ],
     ),
     "Qwen3-Coder, an unknown tool without the tag": (
         QWEN.replace("weather", "rm"),
@@ -660,9 +644,8 @@ FORMS: dict[str, tuple[str, list[Seen]]] = {
         [text("Write <function=weather> and then <parameter=city>.")],
     ),
     "Qwen3-Coder in a fence": (f"```\n{tag(QWEN)}\n```", [text(f"```\n{tag(QWEN)}\n```")]),
-    "cut off in Qwen3-Coder's form": (
-        f"<tool_call>{QWEN[:60]}",
-        [invalid("weather", "The reply ended inside this call.", f"<tool_call>{QWEN[:60]}")],
+    "cut off in Qwen3-Coder's form": only_invalid(
+        "weather", "The reply ended inside this call.", f"<tool_call>{QWEN[:60]}"
     ),
     "Llama's function tag": (
         f"<function=weather>{NAMED}</function>",
@@ -672,15 +655,10 @@ FORMS: dict[str, tuple[str, list[Seen]]] = {
         f"<function=weather>{NAMED}<|eom_id|>",
         [text(f"<function=weather>{NAMED}<|eom_id|>")],
     ),
-    "Llama's function tag, broken JSON": (
+    "Llama's function tag, broken JSON": only_invalid(
+        "weather",
+        "The JSON is broken: Expecting ',' delimiter: line 1 column 14 (char 13)",
         '<function=weather>{"city": "a" + "b"}</function>',
-        [
-            invalid(
-                "weather",
-                "The JSON is broken: Expecting ',' delimiter: line 1 column 14 (char 13)",
-                '<function=weather>{"city": "a" + "b"}</function>',
-            )
-        ],
     ),
     "Llama's tag": (f"<|python_tag|>{LLAMA}", [paris(f"<|python_tag|>{LLAMA}")]),
     "Llama's tag and its end": (
@@ -727,15 +705,9 @@ FORMS: dict[str, tuple[str, list[Seen]]] = {
         GLM.replace("Paris", "a</tool_call>b"),
         [("call", "weather", {"city": "a</tool_call>b"}, GLM.replace("Paris", "a</tool_call>b"))],
     ),
-    "GLM, a value missing": (
-        tag("weather\n<arg_key>city</arg_key>"),
-        [invalid(None, NO_CALL, tag("weather\n<arg_key>city</arg_key>"))],
-    ),
+    "GLM, a value missing": only_invalid(None, NO_CALL, tag("weather\n<arg_key>city</arg_key>")),
     "GLM in a sentence": ("Use <tool_call>weather here.", [text("Use <tool_call>weather here.")]),
-    "cut off in GLM's form": (
-        GLM[:40],
-        [invalid("weather", "The reply ended inside this call.", GLM[:40])],
-    ),
+    "cut off in GLM's form": only_invalid("weather", "The reply ended inside this call.", GLM[:40]),
     "Mistral": (f"[TOOL_CALLS][{PARIS}]", [paris(f"[TOOL_CALLS][{PARIS}]")]),
     "Mistral, prose before": (
         f"Let me see.[TOOL_CALLS] [{PARIS}, {ROME}]</s>",
@@ -757,15 +729,8 @@ FORMS: dict[str, tuple[str, list[Seen]]] = {
         f"`[TOOL_CALLS][{PARIS}]`",
         [text(f"`[TOOL_CALLS][{PARIS}]`")],
     ),
-    "cut off in Mistral's form": (
-        '[TOOL_CALLS]weather[ARGS]{"city": "Par',
-        [
-            invalid(
-                "weather",
-                "The reply ended inside this call.",
-                '[TOOL_CALLS]weather[ARGS]{"city": "Par',
-            )
-        ],
+    "cut off in Mistral's form": only_invalid(
+        "weather", "The reply ended inside this call.", '[TOOL_CALLS]weather[ARGS]{"city": "Par'
     ),
     "DeepSeek 3": (
         DEEPSEEK + deepseek("tool calls end"),
@@ -793,9 +758,8 @@ FORMS: dict[str, tuple[str, list[Seen]]] = {
         "<tool_call is what <b>I</b> write",
         [text("<tool_call is what <b>I</b> write")],
     ),
-    "a pair of tags around something else": (
-        tag('\nweather(city="Paris")\n'),
-        [invalid(None, NO_CALL, tag('\nweather(city="Paris")\n'))],
+    "a pair of tags around something else": only_invalid(
+        None, NO_CALL, tag('\nweather(city="Paris")\n')
     ),
     "a pair of tags in a sentence": (
         "So <tool_call>...</tool_call> is it.",
