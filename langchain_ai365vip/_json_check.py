@@ -17,7 +17,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from langchain_ai365vip._json_schema import (
@@ -28,6 +28,7 @@ from langchain_ai365vip._json_schema import (
     list_in,
     map_in,
     names_in,
+    options_in,
     property_schemas,
     resolve,
     same,
@@ -190,9 +191,17 @@ class Checker:
             return
         near = [part for part in parts if self._fits_type(value, part)]
         if near and path is not None:
-            yield from self.errors(value, min(near, key=lambda p: self._distance(value, p)), path)
+            yield from self._option_errors(value, near, path) or self.errors(
+                value, min(near, key=lambda p: self._distance(value, p)), path
+            )
         else:
             yield _says(path, f"{_show(value)} fits none of the allowed forms")
+
+    def _option_errors(self, value: Any, parts: Sequence[Any], path: str) -> list[str]:
+        """Name all options where each branch is some: the first alone is hardly what is meant."""
+        options = [options_in(self.resolve(part)) for part in parts if self._tells(part)]
+        whole = {"enum": list(chain(*options))} if len(options) == len(parts) > 1 else {}
+        return list(_value_errors(value, whole, path))
 
     def _fits_type(self, value: Any, schema: Any) -> bool:
         schema = self.resolve(schema)

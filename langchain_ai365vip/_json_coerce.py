@@ -16,6 +16,7 @@ from langchain_ai365vip._json_schema import (
     item_schema,
     list_in,
     names_in,
+    options_in,
     property_schemas,
     same,
     types_of,
@@ -156,7 +157,7 @@ def _text_readings(text: str, name: str) -> Iterator[Any]:
 
 def _nearest_option(value: Any, schema: Schema) -> Any:
     """Find an enum member written in another case, or its number as text."""
-    options = list_in(schema, "enum") or ([schema["const"]] if "const" in schema else [])
+    options = options_in(schema)
     if not options or any(same(value, option) for option in options):
         return value
     if isinstance(value, bool) or not isinstance(value, str | int | float):

@@ -189,6 +189,11 @@ def names_in(schema: Schema, key: str) -> Sequence[str]:
     return [name for name in list_in(schema, key) if isinstance(name, str)]
 
 
+def options_in(schema: Schema) -> Sequence[Any]:
+    """Return the values that a schema names as the only ones."""
+    return list_in(schema, "enum") or ([schema["const"]] if "const" in schema else [])
+
+
 def has_type(value: Any, name: Any) -> bool:
     """Say whether a value is of a type; a type that is not known fits all."""
     return not isinstance(name, str) or name not in TYPES or TYPES[name](value)

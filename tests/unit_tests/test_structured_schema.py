@@ -292,6 +292,23 @@ ERRORS = {
         {"anyOf": [{"type": "string"}, {"type": "null"}]},
         "the value: 3 fits none of the allowed forms",
     ),
+    "no branch that is an option": (
+        "wether",
+        {"anyOf": [{"type": "string", "const": "clock"}, {"type": "string", "const": "weather"},
+                   {"type": "string", "enum": ["sun", "moon"]}, {"type": "null"}]},
+        'the value: "wether" is not one of "clock", "weather", "sun", "moon"',
+    ),
+    "the only branch of its type that is an option": (
+        "wether",
+        {"anyOf": [{"type": "string", "const": "weather"}, {"type": "null"}]},
+        'the value: "wether" is not "weather"',
+    ),
+    "an option of a branch that refuses it": (
+        "ab",
+        {"anyOf": [{"type": "string", "const": "ab", "maxLength": 1},
+                   {"type": "string", "const": "c"}]},
+        "the value: is longer than 1 characters",
+    ),
 }  # fmt: skip
 
 
