@@ -60,11 +60,13 @@ def gist(messages: Iterable[BaseMessage]) -> list[tuple[Any, ...]]:
             found.append(("result", message.name, message.text))
             assert message.tool_call_id in ids or not ids
             continue
+        if not isinstance(message, AIMessage):
+            found.append((message.type, message.text))
+            continue
         if message.text and found and found[-1][0] == "text":
             found[-1] = ("text", found[-1][1] + message.text)
         elif message.text:
             found.append(("text", message.text))
-        assert isinstance(message, AIMessage)
         found += [("call", call["name"], call["args"]) for call in message.tool_calls]
         ids += [call["id"] for call in message.tool_calls]
         assert not message.invalid_tool_calls

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,26 +19,42 @@ from langchain.agents.middleware import (
     SummarizationMiddleware,
     TodoListMiddleware,
 )
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+from langchain.agents.middleware.summarization import DEFAULT_SUMMARY_PROMPT
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    HumanMessage,
+    ToolMessage,
+    get_buffer_string,
+)
 from langchain_core.tools import tool
 
 from langchain_ai365vip import ChatAI365VIP
 from langchain_ai365vip.errors import AI365VIPAuthenticationError
 from tests.endpoint import Endpoint, in_turn
 from tests.integration_tests.agent_kit import (
-    ASK,
+    ASKED,
     CALL,
     LOOKED_UP,
     LOOKING_UP,
+    PROSE,
     QUESTION,
-    conversation,
+    RESULT,
+    TOLD,
+    Request,
+    Turn,
+    asked,
     failing,
     gist,
     parts_of,
-    tools_shown,
+    streamed,
     weather,
 )
 
+# One request to an agent's model, which is shown its tool.
+BARE = Request(model="gpt-3.5-turbo")
+REQUEST = replace(BARE, tools=["weather"])
+LOOKED: list[Turn] = [*ASKED, ("assistant", f"Let me look.\n{CALL}"), ("user", RESULT)]
 SUMMARY = "Here is a summary of the conversation to date:\n\nAll was well."
 
 
@@ -74,9 +91,25 @@ def summarizing_agent(model: ChatAI365VIP) -> Any:
     return create_agent(model, [weather], middleware=[middleware])
 
 
-def as_turns(messages: list[BaseMessage]) -> list[tuple[str, str]]:
+def as_turns(messages: list[BaseMessage]) -> list[Turn]:
     roles = {"human": "user", "ai": "assistant"}
     return [(roles[message.type], message.text) for message in messages]
+
+
+def summary_of(messages: list[BaseMessage]) -> Request:
+    """The request for a summary, in LangChain's words."""
+    written = get_buffer_string(messages, format="xml")
+    return replace(BARE, turns=[("user", DEFAULT_SUMMARY_PROMPT.format(messages=written).rstrip())])
+
+
+# What is streamed: the summary as it is written, then what takes the history's place.
+SUMMARIZED = [
+    ("text", "All was well."),
+    ("end", "stop"),
+    ("remove", ""),
+    ("human", SUMMARY),
+    *PROSE,
+]
 
 
 def test_a_history_over_a_fraction_of_the_window_is_summarized(
@@ -85,13 +118,13 @@ def test_a_history_over_a_fraction_of_the_window_is_summarized(
     endpoint.pieces = summarize_or_answer
     history = [*long_history(8), HumanMessage(QUESTION)]
     parts = list(parts_of(summarizing_agent(model), "messages", messages=history))
-    final = [part[0] for part in parts if part[1]["langgraph_node"] == "model"]
-    assert gist(final) == [("text", "Sunny."), ("end", "stop")]
-    summarized, answered = endpoint.bodies
-    ((_, prompt),) = conversation(summarized)
-    assert [f"Q{i} word" in prompt for i in range(8)] == [True] * 7 + [False]
-    assert conversation(answered) == [("user", SUMMARY), *as_turns(history[-3:])]
-    assert (tools_shown(summarized), tools_shown(answered)) == ([], ["weather"])
+    assert gist(message for message, _ in parts) == SUMMARIZED
+    final = [message for message, metadata in parts if metadata["langgraph_node"] == "model"]
+    assert gist(final) == PROSE
+    assert asked(endpoint) == [
+        summary_of(history[:-3]),
+        replace(REQUEST, turns=[("user", SUMMARY), *as_turns(history[-3:])]),
+    ]
 
 
 def test_a_history_below_that_fraction_is_sent_as_it_is(
@@ -99,14 +132,14 @@ def test_a_history_below_that_fraction_is_sent_as_it_is(
 ) -> None:
     endpoint.pieces = summarize_or_answer
     history = [*long_history(5), HumanMessage(QUESTION)]
-    said = gist(p[0] for p in parts_of(summarizing_agent(model), "messages", messages=history))
-    assert said == [("text", "Sunny."), ("end", "stop")]
-    assert [conversation(body) for body in endpoint.bodies] == [as_turns(history)]
+    said, _ = streamed(summarizing_agent(model), history)
+    assert said == PROSE
+    assert asked(endpoint) == [replace(REQUEST, turns=as_turns(history))]
 
 
-@pytest.mark.parametrize(("usage", "requests"), [(False, 1), (True, 2)])
+@pytest.mark.parametrize("usage", [False, True], ids=["no usage", "usage"])
 def test_estimated_usage_counts_towards_the_summary(
-    endpoint: Endpoint, model: ChatAI365VIP, usage: bool, requests: int
+    endpoint: Endpoint, model: ChatAI365VIP, usage: bool
 ) -> None:
     """Usage is believed only where the message and the model name the same provider."""
     endpoint.pieces = summarize_or_answer
@@ -117,37 +150,39 @@ def test_estimated_usage_counts_towards_the_summary(
     middleware = SummarizationMiddleware(model, trigger=("tokens", 2000), keep=("messages", 1))
     agent = create_agent(model, [], middleware=[middleware])
     history = [HumanMessage("Hello"), first, HumanMessage(QUESTION)]
-    *_, state = parts_of(agent, "values", messages=history)
-    assert state["messages"][-1].text == "Sunny."
-    assert endpoint.requests == requests
+    said, state = streamed(agent, history)
+    assert said == (SUMMARIZED if usage else PROSE)
+    assert gist(state["messages"][-1:]) == PROSE
+    assert asked(endpoint) == (
+        [summary_of(history[:2]), replace(BARE, turns=[("user", SUMMARY), *ASKED])]
+        if usage
+        else [replace(BARE, turns=as_turns(history))]
+    )
 
 
 def test_a_summary_that_is_too_long_for_the_model_is_tried_once_more_with_less(
     endpoint: Endpoint, model: ChatAI365VIP
 ) -> None:
     """A refusal for length is a `ContextOverflowError`, which LangChain knows what to do with."""
-    seen: list[int] = []
     overflow = "This model's maximum context length is 4097 tokens."
 
-    def respond(request: web.Request) -> web.StreamResponse:
-        body = endpoint.bodies[-1]
-        is_summary = body["messages"][0]["content"].startswith("<role>")
-        seen.append(len(body["messages"][0]["content"]) if is_summary else 0)
-        if len(seen) == 1:
-            return web.Response(status=500, reason=overflow)
-        return web.Response(text="All was well." if is_summary else "Sunny.")
+    def respond(_request: web.Request) -> web.Response | None:
+        return web.Response(status=500, reason=overflow) if endpoint.requests == 1 else None
 
-    endpoint.response = respond
+    endpoint.response, endpoint.pieces = respond, summarize_or_answer
     middleware = SummarizationMiddleware(
         model, trigger=("fraction", 0.8), keep=("messages", 1), trim_tokens_to_summarize=None
     )
     agent = create_agent(model, [], middleware=[middleware])
-    parts = parts_of(agent, "values", messages=[*long_history(8), HumanMessage(QUESTION)])
-    *_, state = parts
-    assert state["messages"][-1].text == "Sunny."
-    assert endpoint.requests == 3
-    assert seen[1] < seen[0]
-    assert conversation(endpoint.bodies[2]) == [("user", SUMMARY), ("user", QUESTION)]
+    history = long_history(8)
+    said, state = streamed(agent, [*history, HumanMessage(QUESTION)])
+    assert said == SUMMARIZED
+    assert gist(state["messages"][-1:]) == PROSE
+    whole, shorter, answered = asked(endpoint)
+    assert whole == summary_of(history)
+    assert shorter == replace(whole, turns=[("user", shorter.turns[0][1])])
+    assert len(shorter.turns[0][1]) < len(whole.turns[0][1])
+    assert answered == replace(BARE, turns=[("user", SUMMARY), *ASKED])
 
 
 # -- context editing -----------------------------------------------------------------------
@@ -159,21 +194,28 @@ def test_context_editing_counts_with_the_model_and_clears_old_results(
     endpoint.pieces = in_turn([CALL], ["Sunny."])
     calls = [{"name": "weather", "args": {"city": f"City {i}"}, "id": f"c{i}"} for i in range(4)]
     history: list[BaseMessage] = [HumanMessage("All four?")]
-    for call in calls:
+    results = [f"Sunny. c{i} " * 50 for i in range(4)]
+    for call, result in zip(calls, results, strict=True):
         history.append(AIMessage("", tool_calls=[{**call, "type": "tool_call"}]))
-        history.append(ToolMessage(f"Sunny. {call['id']} " * 50, tool_call_id=str(call["id"])))
+        history.append(ToolMessage(result, tool_call_id=str(call["id"])))
     history += [AIMessage("All sunny."), HumanMessage(QUESTION)]
     counted = model.get_num_tokens_from_messages(history, [weather])
     edit = ClearToolUsesEdit(trigger=counted - 1, keep=1, placeholder="[cleared]")
     middleware = ContextEditingMiddleware(edits=[edit], token_count_method="model")
     agent = create_agent(model, [weather], middleware=[middleware])
-    said = gist(part[0] for part in parts_of(agent, "messages", messages=history))
-    assert said == [*LOOKED_UP[1:4], ("text", "Sunny."), ("end", "stop")]
-    assert endpoint.requests == 2
-    sent = [content for _, content in conversation(endpoint.bodies[0])]
-    results = [content for content in sent if "<tool_response>" in content]
-    assert [("[cleared]" in result) for result in results] == [True, True, True, False]
-    assert "Sunny. c3 Sunny. c3" in results[3]
+    said, state = streamed(agent, history)
+    assert said == gist(state["messages"][len(history) :]) == [*LOOKED_UP[1:4], *PROSE]
+    turns: list[Turn] = [("user", "All four?")]
+    for i, result in enumerate(["[cleared]"] * 3 + results[3:]):
+        told = json.dumps({"name": "weather", "content": result})
+        turns.append(("assistant", CALL.replace("Paris", f"City {i}")))
+        turns.append(("user", f"<tool_response>\n{told}\n</tool_response>"))
+    turns += [("assistant", "All sunny."), *ASKED]
+    first, second = asked(endpoint)
+    assert first == replace(REQUEST, turns=turns)
+    # The next time the result of the new call is the one to keep.
+    cleared = [(role, text.replace(results[3], "[cleared]")) for role, text in turns]
+    assert second == replace(REQUEST, turns=[*cleared, *TOLD[1:]])
     # The caller's own messages are whole: only what is sent was edited.
     assert "[cleared]" not in str(history)
 
@@ -186,8 +228,8 @@ def test_context_editing_leaves_alone_what_is_below_its_trigger(
         edits=[ClearToolUsesEdit(trigger=1000, keep=0)], token_count_method="model"
     )
     agent = create_agent(model, [weather], middleware=[middleware])
-    assert gist(part[0] for part in parts_of(agent, "messages")) == LOOKED_UP
-    assert "Sunny in Paris." in endpoint.bodies[1]["messages"][-1]["content"]
+    assert streamed(agent)[0] == LOOKED_UP
+    assert asked(endpoint) == [REQUEST, replace(REQUEST, turns=LOOKED)]
 
 
 # -- choosing tools ------------------------------------------------------------------------
@@ -198,6 +240,17 @@ def selection(*names: str) -> str:
     return f"<tool_call>\n{json.dumps(call)}\n</tool_call>"
 
 
+def chosen_by(*names: str) -> list[tuple[Any, ...]]:
+    return [("call", "ToolSelectionResponse", {"tools": list(names)}), ("end", "tool_calls")]
+
+
+def selecting(endpoint: Endpoint) -> Request:
+    """The request for a selection, whose prompt is LangChain's."""
+    prompt = asked(endpoint)[0].prompt
+    assert prompt.startswith("Your goal is to select the most relevant tools")
+    return replace(BARE, tools=["ToolSelectionResponse"], prompt=prompt)
+
+
 def test_the_tool_selector_shows_only_what_the_model_chose(
     endpoint: Endpoint, model: ChatAI365VIP
 ) -> None:
@@ -205,28 +258,33 @@ def test_the_tool_selector_shows_only_what_the_model_chose(
     endpoint.pieces = in_turn(choose, LOOKING_UP[0], choose, LOOKING_UP[1])
     middleware = LLMToolSelectorMiddleware(max_tools=1)
     agent = create_agent(model, [weather, clock], middleware=[middleware])
-    updates = list(parts_of(agent, "updates"))
-    messages = [
-        message for update in updates for node in update.values() for message in node["messages"]
-    ]
-    assert gist(messages) == LOOKED_UP
-    assert endpoint.requests == 4
-    assert [tools_shown(body) for body in endpoint.bodies] == [
-        ["ToolSelectionResponse"],
-        ["weather"],
-        ["ToolSelectionResponse"],
-        ["weather"],
-    ]
+    said, state = streamed(agent)
+    # The stream of a model's node holds what is chosen, too; the agent's messages do not.
+    chosen = chosen_by("weather", "clock")
+    assert said == [*chosen, *LOOKED_UP[:4], *chosen, *LOOKED_UP[4:]]
+    assert gist(state["messages"][1:]) == LOOKED_UP
+    choosing, first, choosing_again, second = asked(endpoint)
+    assert choosing == choosing_again == selecting(endpoint)
+    assert [first, second] == [REQUEST, replace(REQUEST, turns=LOOKED)]
 
 
 def test_a_selection_of_tools_that_do_not_exist_is_asked_for_again(
     endpoint: Endpoint, model: ChatAI365VIP
 ) -> None:
-    endpoint.pieces = in_turn([selection("wether")], [selection("weather")], ["Sunny."])
+    endpoint.pieces = in_turn([selection("wether")], [selection("weather")], ["Sun", "ny."])
     agent = create_agent(model, [weather, clock], middleware=[LLMToolSelectorMiddleware()])
-    assert agent.invoke(ASK)["messages"][-1].text == "Sunny."
-    assert endpoint.requests == 3
-    assert tools_shown(endpoint.bodies[2]) == ["weather"]
+    said, state = streamed(agent)
+    assert said == [*chosen_by("weather"), *PROSE]
+    assert gist(state["messages"][1:]) == PROSE
+    choosing = selecting(endpoint)
+    wrong = (
+        "The function call in that reply cannot be carried out:\n"
+        '- The arguments are not valid: tools[0]: "wether" is not one of "weather", "clock".\n'
+        "Write it again, corrected. Reply with the call only, no other text:\n"
+        '<tool_call>\n{"name": <function-name>, "arguments": <args-json-object>}\n</tool_call>'
+    )
+    turns = [*ASKED, ("assistant", selection("wether")), ("user", wrong)]
+    assert asked(endpoint) == [choosing, replace(choosing, turns=turns), REQUEST]
 
 
 # -- failures ------------------------------------------------------------------------------
@@ -236,9 +294,9 @@ def test_model_retry_tries_again_what_is_worth_it(endpoint: Endpoint, model: Cha
     failing(endpoint, 2, 500, "Internal Server Error", "Sunny.")
     middleware = ModelRetryMiddleware(max_retries=2, initial_delay=0, jitter=False)
     agent = create_agent(model, [weather], middleware=[middleware])
-    said = gist(part[0] for part in parts_of(agent, "messages"))
-    assert said == [("text", "Sunny."), ("end", "stop")]
-    assert endpoint.requests == 3
+    said, state = streamed(agent)
+    assert said == gist(state["messages"][1:]) == PROSE
+    assert asked(endpoint) == [REQUEST] * 3
     assert endpoint.bodies[0] == endpoint.bodies[1] == endpoint.bodies[2]
 
 
@@ -248,9 +306,11 @@ def test_model_retry_does_not_try_again_what_cannot_get_better(
     failing(endpoint, 3, 401, "Incorrect API key provided", "Sunny.")
     middleware = ModelRetryMiddleware(max_retries=2, initial_delay=0, jitter=False)
     agent = create_agent(model, [weather], middleware=[middleware])
+    said: list[Any] = []
     with pytest.raises(AI365VIPAuthenticationError):
-        agent.invoke(ASK)
-    assert endpoint.requests == 1
+        said += parts_of(agent, "messages")
+    assert said == []
+    assert asked(endpoint) == [REQUEST]
 
 
 def test_model_fallback_takes_the_next_model(endpoint: Endpoint, model: ChatAI365VIP) -> None:
@@ -261,10 +321,9 @@ def test_model_fallback_takes_the_next_model(endpoint: Endpoint, model: ChatAI36
     )
     other = ChatAI365VIP(model="gpt-4o", base_url=endpoint.base_url, max_retries=0)
     agent = create_agent(model, [weather], middleware=[ModelFallbackMiddleware(other)])
-    said = gist(part[0] for part in parts_of(agent, "messages"))
-    assert said == [("text", "Sunny."), ("end", "stop")]
-    assert [body["model"]["id"] for body in endpoint.bodies] == ["gpt-3.5-turbo", "gpt-4o"]
-    assert [tools_shown(body) for body in endpoint.bodies] == [["weather"]] * 2
+    said, state = streamed(agent)
+    assert said == gist(state["messages"][1:]) == PROSE
+    assert asked(endpoint) == [REQUEST, replace(REQUEST, model="gpt-4o")]
 
 
 def test_a_limit_on_model_calls_ends_a_model_that_calls_for_ever(
@@ -273,19 +332,33 @@ def test_a_limit_on_model_calls_ends_a_model_that_calls_for_ever(
     endpoint.pieces = [CALL]
     middleware = ModelCallLimitMiddleware(run_limit=3, exit_behavior="end")
     agent = create_agent(model, [weather], middleware=[middleware])
-    assert "limit" in agent.invoke(ASK)["messages"][-1].text
-    assert endpoint.requests == 3
+    said, state = streamed(agent)
+    limited = ("text", "Model call limits exceeded: run limit (3/3)")
+    assert said == gist(state["messages"][1:]) == [*LOOKED_UP[1:4] * 3, limited]
+    # The same call again has an id of its own, so it stands again, with its result.
+    turns = [TOLD[:1], TOLD, [*TOLD, *TOLD[1:]]]
+    assert asked(endpoint) == [replace(REQUEST, turns=each) for each in turns]
 
 
 def test_a_todo_list_is_written_by_a_call(endpoint: Endpoint, model: ChatAI365VIP) -> None:
     todos = [{"content": "Look up Paris", "status": "in_progress"}]
     call = {"name": "write_todos", "arguments": {"todos": todos}}
-    endpoint.pieces = in_turn([f"<tool_call>\n{json.dumps(call)}\n</tool_call>"], ["Done."])
+    written = f"<tool_call>\n{json.dumps(call)}\n</tool_call>"
+    endpoint.pieces = in_turn([written], ["Done."])
     agent = create_agent(model, [weather], middleware=[TodoListMiddleware()])
-    parts = list(parts_of(agent, "messages", "values"))
-    assert parts[-1][1]["todos"] == todos
-    said = gist(part[0] for mode, part in parts if mode == "messages")
-    assert said[:2] == [("call", "write_todos", {"todos": todos}), ("end", "tool_calls")]
-    assert said[-2:] == [("text", "Done."), ("end", "stop")]
-    assert endpoint.requests == 2
-    assert tools_shown(endpoint.bodies[0]) == ["write_todos", "weather"]
+    said, state = streamed(agent)
+    assert state["todos"] == todos
+    noted = f"Updated todo list to {todos}"
+    assert said == [
+        ("call", "write_todos", {"todos": todos}),
+        ("end", "tool_calls"),
+        ("result", "write_todos", noted),
+        ("text", "Done."),
+        ("end", "stop"),
+    ]
+    first, second = asked(endpoint)
+    assert first == replace(REQUEST, tools=["write_todos", "weather"], prompt=first.prompt)
+    assert first.prompt.startswith("## `write_todos`\n")  # the rest of it is LangChain's
+    told = json.dumps({"name": "write_todos", "content": noted})
+    result = ("user", f"<tool_response>\n{told}\n</tool_response>")
+    assert second == replace(first, turns=[*ASKED, ("assistant", written), result])
