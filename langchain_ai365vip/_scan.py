@@ -114,7 +114,7 @@ def _is_before_prose(between: str) -> bool:
 class Candidate:
     """The JSON of what may be a call, while it arrives."""
 
-    bare: bool = False
+    bare: bool = False  # without a tag around it
     parts: list[str] = field(default_factory=list)
     length: int = 0
     starts: list[int] = field(default_factory=list)

@@ -386,7 +386,7 @@ def invalid_call_args(written: str, error: str) -> str:
 
 
 def read_invalid_call_args(args: str) -> tuple[str, str] | None:
-    """Return a call as it was written and its error; `None` if `invalid_call_args` is not it."""
+    """Return the call and its error that `invalid_call_args` wrote; `None` for other text."""
     if not args.startswith(_INVALID):
         return None
     error, _, written = args[len(_INVALID) :].partition("\n")

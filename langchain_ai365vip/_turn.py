@@ -97,7 +97,7 @@ class Rules:
 
 
 class Turn:
-    """See the module.
+    """A reply, and another if need be, as one row of events; see the module.
 
     Attributes:
         finish_reason: `"stop"`, `"length"` or `"tool_calls"`, once the events have ended.

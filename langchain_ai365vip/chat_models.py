@@ -109,7 +109,7 @@ _PER_CALL: Final = frozenset(
         "estimate_usage",
     }
 )
-# What bind_tools and with_structured_output bind, read in _rules.
+# What bind_tools and with_structured_output bind, read by Tooling.of.
 _TOOLING: Final = frozenset(
     {
         "tools",
@@ -908,8 +908,8 @@ class ChatAI365VIP(BaseChatModel):
     def get_token_ids(self, text: str) -> list[int]:
         """Return the token ids of a text: the model's own with the extra `[tokens]`.
 
-        Without it, and for models whose vocabulary is not known, there are no ids to be had:
-        see `_tokens.token_ids` for what stands in for them. Honours `custom_get_token_ids`.
+        For a model whose vocabulary is not known they are those of cl100k_base; without the
+        extra, UTF-8 bytes stand in for them. Honours `custom_get_token_ids`.
 
         Args:
             text: Any text.
