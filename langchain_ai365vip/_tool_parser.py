@@ -226,6 +226,8 @@ class ToolCallParser:
         self._any_block = False
         self._any_call = False
         self._dangling = False  # the last call had no closing tag
+        self._wrapper = ""  # a tag in front of what may be a call
+        self._wrapped = False  # a tag around calls had no closing tag so far
         self._in_prose = False
         self._states = self._run()
         next(self._states)
@@ -304,6 +306,12 @@ class ToolCallParser:
             self._say(WHITE_SPACE, space)
         else:
             self._text(space)
+        wrapper, self._wrapper = self._wrapper, ""
+        if before_block:
+            self._say(EMPTY_CALL, wrapper)
+            self._wrapped |= is_paired(wrapper.rstrip())
+        else:
+            self._text(wrapper)
 
     def _emit(self, reading: Reading, raw: str) -> None:
         self._settle()
@@ -350,7 +358,7 @@ class ToolCallParser:
         return False
 
     def _tag(self, space: str, after_block: bool) -> Pull[bool]:
-        word = yield from self._mark()
+        word = yield from self._mark(after_block)
         at_start = after_block or self._blank_line
         if is_opener(word):
             return (yield from self._calls(space, word, at_start))
@@ -364,24 +372,24 @@ class ToolCallParser:
         if word.lower() in CLOSERS:
             self._space(space, before_block=True)
             self._say(CLOSING_TAG, word)
-            self._dangling = False
+            self._dangling = self._wrapped = False
             return True
         self._space(space, before_block=False)
         self._text(word)
         self._fresh = False
         return False
 
-    def _mark(self) -> Pull[str]:
+    def _mark(self, after_block: bool) -> Pull[str]:
         """Take a mark that means something here, or the first character of none."""
         source = self._source
-        word = yield from source.literal(self._marks_here())
+        word = yield from source.literal(self._marks_here(after_block))
         if f"{word.lower()}>" in PAIRED and (yield from source.peek()) == " ":
             word += yield from source.collect(ATTRIBUTES)
             word += source.take() if (yield from source.peek()) == ">" else ""
         return word or source.take()
 
-    def _marks_here(self) -> frozenset[str]:
-        if self._dangling:
+    def _marks_here(self, after_block: bool) -> frozenset[str]:
+        if self._dangling or self._wrapped or (self._any_call and after_block):
             return self._openers | CLOSER_PREFIXES
         return self._openers | END_PREFIXES if self._any_call else self._openers
 
@@ -479,9 +487,10 @@ class ToolCallParser:
             found = yield from self._call(space, opener, at_start)
             if found is None:
                 return False
-            self._any_block = self._any_call = True
-            self._fresh = False
-            space, opener, at_start = "", found, True
+            self._fresh, opener = False, found
+            if not self._wrapper:
+                self._any_block = self._any_call = at_start = True
+                space = ""
         if self.done:
             self._say(MORE_CALLS, opener)
         elif opener.lower() == RESPONSE:
@@ -504,17 +513,17 @@ class ToolCallParser:
             yield from source.run(SPACE, held.append)
         char = yield from source.peek()
         if char and char in "{[":
-            self._space(space, before_block=True)
-            return (yield from self._tagged("".join(held)))
+            return (yield from self._tagged(space, "".join(held)))
         word = (yield from source.literal(BODY_PREFIXES)) if char == "<" else ""
-        if word.lower() in TAGS.all or (not char and at_start):
-            self._space(space, before_block=True)
-            return self._empty_call("".join(held), word)
+        mark = word.lower()
+        if mark in OPENERS or (at_start and (mark in TAGS.all or not char)):
+            return self._empty_call(space, "".join(held), word)
         held.append(word)
-        if not ticks:
+        if not ticks and mark not in TAGS.all:
             return (yield from self._form(space, opener, held, at_start))
         self._no_call(space, "".join(held))
-        yield from self._span(ticks)
+        if ticks:
+            yield from self._span(ticks)
         return None
 
     def _form(self, space: str, opener: str, held: list[str], at_start: bool) -> Pull[str | None]:
@@ -538,7 +547,11 @@ class ToolCallParser:
         self._text(text)
         self._fresh = False
 
-    def _empty_call(self, held: str, word: str) -> str:
+    def _empty_call(self, space: str, held: str, word: str) -> str:
+        if word.lower() in OPENERS:
+            self._wrapper += held  # part of a call, if what follows is one
+            return word
+        self._space(space, before_block=True)
         if not word:
             self.truncated = True
             self._emit(Reading(None, {}, "", CUT_OFF), held)
@@ -547,19 +560,21 @@ class ToolCallParser:
         self._say(EMPTY_CALL, held + word if closed else held)
         return "" if closed else word
 
-    def _tagged(self, head: str) -> Pull[str]:
+    def _tagged(self, space: str, head: str) -> Pull[str | None]:
         """Read the JSON values in a tag; return a tag that follows without a closing one."""
         candidate = Candidate()
         end = yield from self._json.values(candidate)
         closer = end if end.lower() in CLOSERS else ""
+        if self._echoes.hold(head + candidate.first()):
+            self._no_call(space, head + "".join(candidate.parts) + closer)
+            self._source.back("" if closer else end)
+            return None
+        self._space(space, before_block=True)
         self._dangling = not closer
         values = _tagged_values(candidate, ended=not end)
-        if self._echoes.hold(head + candidate.first()):
-            self._text(head + "".join(candidate.parts) + closer)
-        else:
-            self._finish(values, head, closer)
-            cut_off = values[-1].cut_off and not candidate.tag_in_string
-            self.truncated = cut_off and self._failed_last()
+        self._finish(values, head, closer)
+        cut_off = values[-1].cut_off and not candidate.tag_in_string
+        self.truncated = cut_off and self._failed_last()
         return "" if closer else end
 
     def _failed_last(self) -> bool:

@@ -573,6 +573,7 @@ DEEPSEEK_31 = (
     + f"weather{deepseek('tool sep')}{NAMED}"
     + deepseek("tool call end")
 )
+CLOSED_WRAPPER = ("discard", "</tool_calls>", CLOSING_TAG)
 EMPTY_DEEPSEEK = ("discard", deepseek("tool calls begin"), EMPTY_CALL)
 NO_CALL = "What stands between the tags is not the JSON of a call."
 
@@ -757,6 +758,80 @@ FORMS: dict[str, tuple[str, list[Seen]]] = {
     "attributes that do not end": (
         "<tool_call is what <b>I</b> write",
         [text("<tool_call is what <b>I</b> write")],
+    ),
+    "calls in a wrapper": (
+        f"\n<tool_calls>\n{tag(PARIS)}\n{tag(ROME)}\n</tool_calls>\nWait.",
+        [
+            space("\n"),
+            ("discard", "<tool_calls>\n", EMPTY_CALL),
+            paris(tag(PARIS)),
+            space("\n"),
+            rome(tag(ROME)),
+            space("\n"),
+            CLOSED_WRAPPER,
+            space("\n"),
+            text("Wait."),
+        ],
+    ),
+    "a wrapper behind prose": (
+        f"Look: <tool_calls>{tag(PARIS)}</tool_calls><|im_end|>",
+        [
+            text("Look: "),
+            ("discard", "<tool_calls>", EMPTY_CALL),
+            paris(tag(PARIS)),
+            ("discard", "</tool_calls><|im_end|>", CLOSING_TAG),
+        ],
+    ),
+    "a wrapper closed behind prose": (
+        f"<tool_calls>{tag(PARIS)}\nPlease wait.\n</tool_calls> No </tool_calls>.",
+        [
+            ("discard", "<tool_calls>", EMPTY_CALL),
+            paris(tag(PARIS)),
+            space("\n"),
+            text("Please wait.\n"),
+            CLOSED_WRAPPER,
+            text(" No </tool_calls>."),
+        ],
+    ),
+    "a wrapper that nothing opened": (
+        f"{tag(PARIS)}\n</tool_calls>",
+        [paris(tag(PARIS)), space("\n"), CLOSED_WRAPPER],
+    ),
+    "a wrapper around Qwen3-Coder's form": (
+        f"<tool_calls>\n{tag(QWEN)}\n{QWEN}\n</tool_calls>",
+        [
+            ("discard", "<tool_calls>\n", EMPTY_CALL),
+            paris(tag(QWEN)),
+            space("\n"),
+            paris(f"{QWEN}\n</tool_calls>"),
+        ],
+    ),
+    "Qwen3-Coder, closed twice": (
+        f"{QWEN}\n</tool_call>\n</tool_call> So.",
+        [
+            paris(f"{QWEN}\n</tool_call>"),
+            space("\n"),
+            ("discard", "</tool_call>", CLOSING_TAG),
+            space(" "),
+            text("So."),
+        ],
+    ),
+    "a wrapper in a sentence": (
+        "The <tool_calls><tool_call> tags, and </tool_calls>.",
+        [text("The <tool_calls><tool_call> tags, and </tool_calls>.")],
+    ),
+    "an empty pair of tags in a sentence": (
+        "Write <tool_call></tool_call>, <tool_call> </tool_calls> or <tool_call><tool_response>.",
+        [
+            text(
+                "Write <tool_call></tool_call>, <tool_call> </tool_calls> or "
+                "<tool_call><tool_response>."
+            )
+        ],
+    ),
+    "the closing tags' names behind a call and prose": (
+        f"{tag(PARIS)} The </tool_call> and </tool_calls> tags.",
+        [paris(tag(PARIS)), space(" "), text("The </tool_call> and </tool_calls> tags.")],
     ),
     "a pair of tags around something else": only_invalid(
         None, NO_CALL, tag('\nweather(city="Paris")\n')
@@ -1039,6 +1114,7 @@ WRAPPED = json.dumps({"body": json.dumps({"html": f"<p>{PLACE}</p>"})})
         (f"Explain {QUOTED} please", QUOTED, True),
         (f"Explain {QUOTED} please", tag(PARIS), True),
         (f"Explain {QUOTED} please", f"<tool_call>{PARIS}", True),
+        (f"<tool_calls>{QUOTED}</tool_calls>", f"<tool_calls>{QUOTED}</tool_calls> is it", True),
         (json.dumps({"page": f"<p>{QUOTED}</p>"}), QUOTED, True),
         (json.dumps({"page": tag(QWEN)}), tag(QWEN), True),
         (json.dumps({"page": tag(QWEN)}), QWEN, True),
@@ -1062,6 +1138,7 @@ WRAPPED = json.dumps({"body": json.dumps({"html": f"<p>{PLACE}</p>"})})
         "the same",
         "other white space",
         "unclosed",
+        "in a wrapper",
         "escaped in JSON",
         "in Qwen3-Coder's form",
         "in Qwen3-Coder's form without the tag",
@@ -1209,6 +1286,9 @@ GROWING = {
     "function tags": lambda n: "<function=now>" * (n // 14),
     "Mistral's marks": lambda n: "[TOOL_CALLS]now[ARGS]{}" * (n // 23),
     "halves of Mistral's mark": lambda n: "[TOOL_CALLS" * (n // 11),
+    "closing tags": lambda n: tag(PARIS) + "</tool_call>\n" * (n // 13),
+    "wrappers": lambda n: "<tool_calls>" * (n // 12),
+    "wrappers in prose": lambda n: "a <tool_calls><tool_call>\n" * (n // 25),
     "white space behind a function": lambda n: QWEN + " " * n,
     "brackets of one kind closed by the other": lambda n: (
         "<tool_call>" + "[" * (n // 2) + "}" * (n // 2)
