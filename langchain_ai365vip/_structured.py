@@ -211,11 +211,8 @@ def titled(schema: Any) -> Any:
 def _is_tool(schema: Mapping[str, Any]) -> bool:
     if schema.get("type") == "function" or "toolSpec" in schema:
         return True
-    return isinstance(schema.get("name"), str) and ("parameters" in schema or _is_anthropic(schema))
-
-
-def _is_anthropic(schema: Mapping[str, Any]) -> bool:
-    return "input_schema" in schema
+    is_named = isinstance(schema.get("name"), str)
+    return is_named and ("parameters" in schema or "input_schema" in schema)
 
 
 def _problem_of(model: type[BaseModel] | type[BaseModelV1], value: Any) -> str | None:

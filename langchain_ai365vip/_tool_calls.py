@@ -197,16 +197,12 @@ def _unwrap(value: Any, *, strict: bool = False) -> Iterator[Any]:
         return
     for key in WRAPPER_KEYS if isinstance(value, dict) else ():
         inner = value.get(key)
-        if isinstance(inner, dict | list) and not _has_name(value):
+        if isinstance(inner, dict | list) and _name_key(value) is None:
             if strict and not value.keys() <= {key, *META_KEYS}:
                 yield None
             yield from _unwrap(inner, strict=strict)
             return
     yield value
-
-
-def _has_name(value: dict[str, Any]) -> bool:
-    return any(isinstance(value.get(key), str) for key in NAME_KEYS)
 
 
 def _name_key(value: dict[str, Any]) -> str | None:
