@@ -61,12 +61,12 @@ class Exchange:
         """Send a piece of the answer as one HTTP chunk."""
         self.chunk(self.wire.piece(text))
 
-    def end(self) -> None:
-        """End the answer as a healthy server does."""
+    def end(self, then: bytes = b"") -> None:
+        """End the answer as a healthy server does, and send more in the same packet."""
         last = self.wire.last()
         if last:
             self.chunk(last)
-        self.send(b"0\r\n\r\n")
+        self.send(b"0\r\n\r\n" + then)
 
     def reply(self, status: str, body: bytes | str, *headers: str) -> None:
         """Send a whole answer with a Content-Length."""
