@@ -67,7 +67,7 @@ def _modules() -> str:
     for path in sorted((README.parent / "langchain_ai365vip").rglob("*.py")):
         doc = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
         name = path.relative_to(README.parent / "langchain_ai365vip").as_posix()
-        if name.count("/") == 0 and not name.startswith("__init__"):
+        if name != "__init__.py":
             rows.append(f"| `{name}` | {' '.join(doc.partition(chr(10) * 2)[0].split())} |")
     return "\n".join(rows) + "\n"
 

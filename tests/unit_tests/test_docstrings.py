@@ -41,8 +41,8 @@ class Documented(NamedTuple):
 
 def _modules() -> Iterator[Any]:
     yield langchain_ai365vip
-    for module in pkgutil.iter_modules(langchain_ai365vip.__path__):
-        yield importlib.import_module(f"langchain_ai365vip.{module.name}")
+    for module in pkgutil.walk_packages(langchain_ai365vip.__path__, "langchain_ai365vip."):
+        yield importlib.import_module(module.name)
 
 
 def _is_ours(value: Any) -> bool:

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
 
 import langchain_ai365vip
+from tests.documents import blocks
+from tests.generated import README
 
 ROOT = Path(langchain_ai365vip.__file__).parent
-MODULES = {path.stem: path for path in ROOT.glob("*.py") if path.stem != "__init__"}
+# A module by its name in the package: `server`, `_cli`, `_cli.app`.
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in ROOT.rglob("*.py")
+    if path != ROOT / "__init__.py"
+}
 
 # The layers of the README's picture: a module imports from its own layer and those below.
 LAYERS: list[set[str]] = [
@@ -36,6 +44,10 @@ LAYERS: list[set[str]] = [
     {"chat_models", "_served", "_access"},
     {"_endpoint", "_llama"},
     {"server", "local", "batch"},
+    {"_cli", "_cli.terminal", "_cli.exits", "_cli.failures", "_cli.target"},
+    {"_cli.endpoints", "_cli.batch", "_cli.chat", "_cli.check"},
+    {"_cli.serve"},
+    {"_cli.app"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -64,8 +76,17 @@ WITHOUT_LANGCHAIN = {
 }
 
 
+# What a part of the picture knows nothing of, by its title.
+UNKNOWN = {
+    "LangChain's words": {"aiohttp"},
+    "aiohttp's words": {"langchain_core"},
+    "text in, events out, no I/O": {"aiohttp", "asyncio", "os", "socket", "ssl", "threading"},
+    "the wire's facts": {"aiohttp", "asyncio", "os", "socket", "ssl", "threading"},
+}
+
+
 def imported(name: str) -> set[str]:
-    """The names of all modules that a module imports, in functions too, but not for types."""
+    """The names of all modules that a module imports, in functions and for types, too."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(MODULES[name].read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -77,17 +98,39 @@ def imported(name: str) -> set[str]:
     return names
 
 
-def own(name: str) -> set[str]:
-    parts = [module.split(".") for module in imported(name)]
+def homes() -> dict[str, str]:
+    """The module of each name that the package itself offers."""
+    tree = ast.parse((ROOT / "__init__.py").read_text(encoding="utf-8"))
     return {
-        part[1]
-        for part in parts
-        if len(part) > 1 and part[0] == "langchain_ai365vip" and part[1] in MODULES
-    } - {name}
+        alias.name: node.module.rpartition(".")[2]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module
+        for alias in node.names
+    }
+
+
+HOMES = homes()
+
+
+def own(name: str) -> set[str]:
+    """The modules of this package that a module imports, itself not among them."""
+    ours = {module.removeprefix("langchain_ai365vip.") for module in imported(name)}
+    return ({HOMES.get(module, module) for module in ours} & MODULES.keys()) - {name}
+
+
+def reached(name: str) -> set[str]:
+    """A module with all that it imports, and what those import."""
+    found, left = {name}, [name]
+    while left:
+        new = own(left.pop()) - found
+        found |= new
+        left += new
+    return found
 
 
 def test_every_module_has_its_layer() -> None:
-    assert MODULES.keys() <= LEVEL.keys()
+    assert MODULES.keys() == LEVEL.keys()
+    assert len(LEVEL) == sum(len(names) for names in LAYERS)
 
 
 @pytest.mark.parametrize("name", sorted(MODULES))
@@ -105,7 +148,73 @@ def test_a_module_knows_nothing_of_langchain(name: str) -> None:
     assert "langchain_core" not in {module.split(".")[0] for module in imported(name)}
 
 
-def test_the_server_shares_with_the_client_what_the_readme_says() -> None:
-    server = {"server", "_endpoint", "_access", "_served"}
+TEXT = README.read_text(encoding="utf-8")
+[PICTURE] = [block.code for block in blocks(TEXT) if block.language == "mermaid"]
+ARROWS = re.findall(r"^ *(\w+) --> (\w+)$", PICTURE, re.MULTILINE)
+ROOMS = {room for arrow in ARROWS for room in arrow}
+PARTS = {
+    title: names.split()
+    for title, names in re.findall(
+        r"^ *subgraph \w+\[\"(.+)\"\]\n([\w\s]+?)\n *end$", PICTURE, re.MULTILINE
+    )
+}
+SHARED = re.findall(r"`(\w+)`\s+and\s+`(\w+)`\s+share\s+((?:`\w+`(?:,\s+|\s+and\s+)?)+)", TEXT)
 
-    assert set().union(*map(own, server)) - server == {"_protocol", "errors", "_threads"}
+
+def of_room(room: str) -> set[str]:
+    """The modules of a room: one, or all of a package."""
+    return {name for name in MODULES if name == room or name.startswith(f"{room}.")}
+
+
+def led_to(room: str) -> set[str]:
+    """The rooms that the picture's arrows lead to."""
+    direct = {target for source, target in ARROWS if source == room}
+    return direct.union(*(led_to(target) for target in direct))
+
+
+def between(source: str, target: str) -> set[str]:
+    """What of one room another one imports."""
+    return set().union(*(own(name) for name in of_room(source))) & of_room(target)
+
+
+def test_every_line_of_the_picture_is_read() -> None:
+    lines = len(ARROWS) + sum(2 + len(names) for names in PARTS.values())
+
+    assert PICTURE.startswith("flowchart TD\n")
+    assert PICTURE.count("\n") == 1 + lines
+    assert len(ARROWS) > 20
+
+
+def test_every_room_of_the_picture_is_a_module() -> None:
+    named = ROOMS | {name for names in PARTS.values() for name in names}
+
+    assert {room for room in named if not of_room(room)} == set()
+    assert named == ROOMS
+
+
+@pytest.mark.parametrize(("source", "target"), ARROWS)
+def test_an_arrow_of_the_picture_is_an_import(source: str, target: str) -> None:
+    assert between(source, target)
+
+
+@pytest.mark.parametrize("source", sorted(ROOMS))
+def test_no_import_between_two_rooms_is_missing_in_the_picture(source: str) -> None:
+    imports = {target for target in ROOMS - {source} if between(source, target)}
+
+    assert imports <= led_to(source)
+
+
+def test_a_part_of_the_picture_knows_no_other_words_than_its_title_says() -> None:
+    assert PARTS.keys() == UNKNOWN.keys()
+    for title, names in PARTS.items():
+        for name in names:
+            words = {module.split(".")[0] for module in imported(name)}
+            assert words & UNKNOWN[title] == set(), name
+
+
+def test_the_readme_says_what_the_server_shares() -> None:
+    said = {(one, other): set(re.findall(r"\w+", names)) - {"and"} for one, other, names in SHARED}
+
+    assert said.keys() == {("server", "_client"), ("server", "chat_models")}
+    for (one, other), names in said.items():
+        assert names == reached(one) & reached(other)
