@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 Prompt = list[tuple[str, str]]
 READ_TIMEOUT = 120
-CONNECT_TIMEOUT = 30
 
 
 class Reading:
