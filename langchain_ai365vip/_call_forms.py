@@ -127,7 +127,7 @@ def is_paired(word: str) -> bool:
 
 
 class Form:
-    """Reads one call that is not one JSON value.
+    """A reader of one call that is not one JSON value.
 
     Args:
         source: Where the characters come from.

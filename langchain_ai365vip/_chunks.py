@@ -66,7 +66,7 @@ _CHUNK_FIELDS: Final[dict[str, Any]] = _CHUNK[_DICT]
 
 
 class ChunkWriter:
-    """Turns the events of one reply into chunks, and ends it with a last one."""
+    """The chunks of one reply, made of its events, and the last one."""
 
     def __init__(self) -> None:
         self._calls = 0

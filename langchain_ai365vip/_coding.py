@@ -27,7 +27,7 @@ class CodingError(ValueError):
 
 
 class Coding(Protocol):
-    """Undoes one content coding."""
+    """What undoes one content coding."""
 
     def feed(self, data: bytes) -> bytes:
         """Return what can be said now; raises `CodingError`."""

@@ -31,7 +31,7 @@ def stop_texts(stop: str | Sequence[str]) -> tuple[str, ...]:
 
 
 class ReplyCutter:
-    """Cuts a reply before a stop text and after a number of tokens.
+    """A cut through a reply, before a stop text or after a number of tokens.
 
     `read(reply)` reads from one. `feed` and `flush` do the same without a connection: `feed`
     returns everything but the longest end that may still become a stop text, `flush` the

@@ -54,7 +54,7 @@ def schema_errors(value: Any, schema: Any, *, limit: int = 5) -> list[str]:
 
 
 class Checker:
-    """Checks values against one schema document; what was decided once is remembered.
+    """Checks of values against one schema document; what was decided once is remembered.
 
     Args:
         root: The document, in which references are looked up.

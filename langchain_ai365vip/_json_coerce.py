@@ -49,7 +49,7 @@ def coerce(value: Any, schema: Any) -> Any:
 
 
 class Coercer:
-    """Reads the values of one document; what was read once is remembered.
+    """A reader of one document's values; what was read once is remembered.
 
     Args:
         checker: Knows the schema's document, and what is valid.

@@ -158,7 +158,7 @@ class _Asked(NamedTuple):
 
 
 class _Conversation:
-    """Collects messages one by one: the prompt's parts, the turns, the calls to answer."""
+    """Messages added one by one: the prompt's parts, the turns, the calls to answer."""
 
     def __init__(self) -> None:
         self.system: list[str] = []

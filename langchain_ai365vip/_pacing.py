@@ -9,7 +9,7 @@ from typing import Final
 
 
 class StartingGate:
-    """Lets a few calls start in each turn of the event loop, in the order they came.
+    """A gate that lets a few calls start in each turn of the event loop, as they came.
 
     The calls of a burst would otherwise take every step side by side, and each would have its
     first text when the work of all is done. Like this those that have started are served
@@ -50,7 +50,7 @@ class StartingGate:
 
 
 class ReadingPauses:
-    """Leaves the connection of a reply alone for a moment after each read, when many are open.
+    """Pauses in which a reply's connection is left alone after each read, when many are open.
 
     A thousand replies of twenty tokens a second wake a process twenty thousand times a
     second, and each time costs more than the token. Up to `FREE` replies nothing is changed.

@@ -456,7 +456,7 @@ MAX_REASON: Final = 500
 
 
 class DeltaEncoder:
-    r"""Turns a model's deltas into UTF-8, one chunk each, never cut inside a character.
+    r"""A model's deltas in UTF-8, one chunk each, never cut inside a character.
 
     A delta may end in the first half of a surrogate pair (a provider that cuts JSON
     strings like `"\ud83d"`); it is held until the other half comes. A half that stays

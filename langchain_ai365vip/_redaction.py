@@ -26,7 +26,7 @@ _LONGEST_ESCAPE: Final = 10
 
 
 class Redactor:
-    """Knows the secrets of a request, and does not show them itself.
+    """The secrets of a request, taken out of texts; it does not show them itself.
 
     Args:
         key: The key.

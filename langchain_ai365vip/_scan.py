@@ -258,7 +258,7 @@ class Tags:
 
 
 class JsonReader:
-    """Finds where JSON values end, in correct JSON and in most of the broken kind.
+    """A reader that sees where JSON values end, in correct JSON and in most of the broken.
 
     Args:
         source: Where the characters come from.
@@ -401,7 +401,7 @@ _NO_TAGS = Tags(frozenset(), frozenset(), frozenset(), frozenset())
 
 
 class ObjectFinder:
-    """Finds the JSON objects that stand in prose or code fences, after any reasoning.
+    """A search for JSON objects in prose or code fences, after any reasoning.
 
     Args:
         source: Where the characters come from.

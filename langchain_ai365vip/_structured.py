@@ -242,7 +242,7 @@ def _objects(text: str, opening: str) -> Iterator[ScannedValue]:
 
 
 class ObjectText:
-    """Passes on the text of the first JSON object in a reply while it grows, nothing else.
+    """The text of the first JSON object in a reply while it grows, nothing else.
 
     A reply without any is passed on whole at the end: nothing is lost.
 

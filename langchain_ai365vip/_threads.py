@@ -17,7 +17,7 @@ _Call = tuple["Future[Any]", Callable[[], Any]]
 
 
 class DaemonThreads(ThreadPoolExecutor):
-    """Runs calls on daemon threads, which neither `shutdown` nor the interpreter's exit joins.
+    """Daemon threads for calls, which neither `shutdown` nor the interpreter's exit joins.
 
     It is a `ThreadPoolExecutor` because an event loop takes no other for its default one.
 

@@ -153,7 +153,7 @@ class HeadDeadline:
 
 
 class BodyWatchdog:
-    """Calls `expired` when a reader has waited longer than its limit for bytes.
+    """A watch that calls `expired` when a reader has waited too long for bytes.
 
     aiohttp's own `sock_read` re-arms a timer at every read; this one only notes the time
     (`since`) and looks at it now and then, and calls `look` as often.

@@ -361,7 +361,7 @@ class Turn:
 
 
 class _StopTexts:
-    """Cuts prose before a stop text, and lets calls and reasoning pass.
+    """A cut through prose before a stop text, which lets calls and reasoning pass.
 
     Attributes:
         hit: Whether it has cut: what follows is not shown.

@@ -359,7 +359,7 @@ class _replacing:  # noqa: N801 - used as a function
 
 
 class RayRows:
-    """Answers batches of rows in a Ray actor, which keeps its connections between them.
+    """What answers batches of rows in a Ray actor, and keeps its connections between them.
 
     For `ray.data.Dataset.map_batches`; Ray does the scheduling and the restarts.
 

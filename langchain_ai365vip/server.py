@@ -352,7 +352,7 @@ async def _stop_accepting(listener: asyncio.Server) -> None:
 
 
 class _SilentConnections:
-    """Closes connections whose first request does not come; only newer aiohttp does."""
+    """Connections to close where no first request comes; only newer aiohttp does so."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, timeout: float) -> None:
         self._loop = loop
