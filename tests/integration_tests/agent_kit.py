@@ -31,6 +31,7 @@ LOOKED_UP = [
     ("text", "It is sunny."),
     ("end", "stop"),
 ]
+CALLED, TOLD_SO = LOOKED_UP[1:3], LOOKED_UP[3]
 PROSE = [("text", "Sunny."), ("end", "stop")]
 LOOKING_UP: tuple[Pieces, Pieces] = (
     ["Let me", " look.", CALL[:7], CALL[7:20], CALL[20:]],
@@ -51,9 +52,12 @@ class Report(BaseModel):
     degrees: int
 
 
-def gist(messages: Iterable[BaseMessage]) -> list[tuple[Any, ...]]:
+Gist = list[tuple[Any, ...]]
+
+
+def gist(messages: Iterable[BaseMessage]) -> Gist:
     """What a stream of messages or chunks says, wherever the wire happened to cut it."""
-    found: list[tuple[Any, ...]] = []
+    found: Gist = []
     ids: list[str | None] = []
     for message in messages:
         if isinstance(message, ToolMessage):
@@ -135,9 +139,7 @@ def parts_of(
     yield from agent.stream(asked, stream_mode=modes[0] if len(modes) == 1 else list(modes))
 
 
-def streamed(
-    agent: Any, messages: Sequence[BaseMessage] | None = None
-) -> tuple[list[tuple[Any, ...]], Any]:
+def streamed(agent: Any, messages: Sequence[BaseMessage] | None = None) -> tuple[Gist, Any]:
     """What an agent streams, message by message, and the state that it ends with."""
     said, state = [], None
     for mode, part in parts_of(agent, "messages", "values", messages=messages):
@@ -146,6 +148,23 @@ def streamed(
         else:
             state = part
     return gist(said), state
+
+
+async def said_by(chain: Any, way: str, question: Any = QUESTION) -> Gist:
+    """What a model or chain says, called in one of the usual ways, on an event loop."""
+    match way:
+        case "invoke":
+            return gist([chain.invoke(question)])
+        case "ainvoke":
+            return gist([await chain.ainvoke(question)])
+        case "batch":
+            return gist(chain.batch([question]))
+        case "abatch":
+            return gist(await chain.abatch([question]))
+        case "stream":
+            return gist(chain.stream(question))
+        case _:
+            return gist([chunk async for chunk in chain.astream(question)])
 
 
 def tools_shown(body: dict[str, Any]) -> list[str]:

@@ -33,48 +33,29 @@ from langchain_ai365vip.errors import (
 from tests.endpoint import Endpoint
 from tests.integration_tests.agent_kit import (
     CALL,
+    CALLED,
     LOOKED_UP,
     LOOKING_UP,
     PROSE,
     QUESTION,
     RESULT,
+    Gist,
     Request,
     Turn,
     asked,
     failing,
     gist,
     parts_of,
+    said_by,
     streamed,
     tools_shown,
     weather,
 )
 
-CALLED = [("call", "weather", {"city": "Paris"}), ("end", "tool_calls")]
-
 
 @pytest.fixture
 def model(endpoint: Endpoint) -> ChatAI365VIP:
     return ChatAI365VIP(model="gpt-4o", base_url=endpoint.base_url, max_retries=0)
-
-
-Gist = list[tuple[Any, ...]]
-
-
-async def said_by(chain: Any, way: str, question: Any = QUESTION) -> Gist:
-    """What a model or chain says, called in one of the usual ways."""
-    match way:
-        case "invoke":
-            return gist([await asyncio.to_thread(chain.invoke, question)])
-        case "ainvoke":
-            return gist([await chain.ainvoke(question)])
-        case "batch":
-            return gist(await asyncio.to_thread(chain.batch, [question]))
-        case "abatch":
-            return gist(await chain.abatch([question]))
-        case "stream":
-            return gist(await asyncio.to_thread(list, chain.stream(question)))
-        case _:
-            return gist([chunk async for chunk in chain.astream(question)])
 
 
 def breaking_off(_body: dict[str, Any]) -> Iterator[str]:

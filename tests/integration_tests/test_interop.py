@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
@@ -41,7 +42,20 @@ from langchain_ai365vip.errors import (
     AI365VIPRateLimitError,
 )
 from tests.endpoint import Endpoint, in_turn
-from tests.integration_tests.agent_kit import CALL, conversation, tools_shown, weather
+from tests.integration_tests.agent_kit import (
+    CALL,
+    CALLED,
+    RESULT,
+    TOLD_SO,
+    Gist,
+    Request,
+    Turn,
+    asked,
+    gist,
+    said_by,
+    streamed,
+    weather,
+)
 
 
 @pytest.fixture
@@ -64,6 +78,17 @@ def failing(times: int, status: int, reason: str) -> Callable[[web.Request], web
         return web.Response(status=status, reason=reason) if left[0] >= 0 else None
 
     return answer
+
+
+def said(text: str) -> Gist:
+    return [("text", text), ("end", "stop")]
+
+
+async def both_ways(agent: Any) -> tuple[Gist, Gist]:
+    """What an agent answers "Hi" with, invoked asynchronously and streamed."""
+    state = await agent.ainvoke(HI)
+    stream, _ = await asyncio.to_thread(streamed, agent, HI["messages"])
+    return gist(state["messages"][1:]), stream
 
 
 # -- LangGraph ---------------------------------------------------------------------------------
@@ -92,6 +117,11 @@ def thread(number: int) -> dict[str, Any]:
 
 
 HI = {"messages": [HumanMessage("Hi")]}
+HI_TURN: list[Turn] = [("user", "Hi")]
+ASKED_HI = Request(HI_TURN)
+UNNAMED = replace(ASKED_HI, model="gpt-3.5-turbo")  # of a model that was given no name
+HELLO = said("Hello there!")
+THE_OTHER = said("from the other")
 
 
 async def test_a_graph_streams_the_messages_of_a_node_that_invokes(
@@ -103,7 +133,7 @@ async def test_a_graph_streams_the_messages_of_a_node_that_invokes(
         seen.append((chunk.text, metadata["langgraph_node"]))
         paced.release()
     assert seen == [(text, "answer") for text in ("Hello", " there", "!", "")]
-    assert paced.requests == 1
+    assert asked(paced) == [ASKED_HI]
 
 
 def test_a_graph_streams_the_messages_of_a_sync_node(
@@ -117,7 +147,7 @@ def test_a_graph_streams_the_messages_of_a_sync_node(
         seen.append(chunk.text)
         endpoint.release()
     assert seen == ["Hello", " there", "!", ""]
-    assert endpoint.requests == 1
+    assert asked(endpoint) == [ASKED_HI]
 
 
 async def test_a_graph_with_a_checkpointer_sends_the_conversation_as_turns(
@@ -126,18 +156,13 @@ async def test_a_graph_with_a_checkpointer_sends_the_conversation_as_turns(
     graph = graph_of(model)
     await graph.ainvoke(HI, thread(1))
     state = await graph.ainvoke({"messages": [HumanMessage("And?")]}, thread(1))
-    assert [message.text for message in state["messages"]] == [
-        "Hi",
-        "Hello there!",
-        "And?",
-        "Hello there!",
-    ]
-    assert endpoint.bodies[1]["messages"] == [
-        {"role": "user", "content": "Hi"},
-        {"role": "assistant", "content": "Hello there!"},
-        {"role": "user", "content": "And?"},
-    ]
-    assert endpoint.requests == 2
+    assert gist(state["messages"]) == [("human", "Hi"), *HELLO, ("human", "And?"), *HELLO]
+    last = {"messages": [HumanMessage("So?")]}
+    stream = graph.astream(last, thread(1), stream_mode="messages")
+    assert gist([chunk async for chunk, _ in stream]) == HELLO
+    answer = ("assistant", "Hello there!")
+    turns = [*HI_TURN, answer, ("user", "And?"), answer, ("user", "So?")]
+    assert asked(endpoint) == [Request(turns[:length]) for length in (1, 3, 5)]
 
 
 async def test_a_graph_passes_the_blocking_check_of_langgraph_dev(
@@ -147,11 +172,9 @@ async def test_a_graph_passes_the_blocking_check_of_langgraph_dev(
     # What `langgraph dev` runs a graph under.
     with blockbuster_ctx():
         state = await graph.ainvoke(HI, thread(1))
-        texts = [
-            chunk.text async for chunk, _ in graph.astream(HI, thread(2), stream_mode="messages")
-        ]
-    assert state["messages"][-1].text == "".join(texts) == "Hello there!"
-    assert endpoint.requests == 2
+        chunks = [chunk async for chunk, _ in graph.astream(HI, thread(2), stream_mode="messages")]
+    assert gist(state["messages"][1:]) == gist(chunks) == HELLO
+    assert asked(endpoint) == [ASKED_HI] * 2
 
 
 # -- where init_chat_model's strings are usual, an instance is passed ----------------------------
@@ -159,28 +182,20 @@ async def test_a_graph_passes_the_blocking_check_of_langgraph_dev(
 
 async def test_an_agent_takes_the_instance(endpoint: Endpoint, model: ChatAI365VIP) -> None:
     agent: Any = create_agent(model=model, system_prompt="Be brief.")
-    state = await agent.ainvoke({"messages": [HumanMessage("Hi")]})
-    assert state["messages"][-1].text == "Hello there!"
-    assert endpoint.bodies[0]["prompt"] == "Be brief."
-    texts = [
-        chunk.text
-        async for chunk, _ in agent.astream(
-            {"messages": [HumanMessage("Hi")]}, stream_mode="messages"
-        )
-    ]
-    assert "".join(texts) == "Hello there!"
-    assert endpoint.requests == 2
+    assert await both_ways(agent) == (HELLO, HELLO)
+    stream = agent.astream(HI, stream_mode="messages")
+    assert gist([chunk async for chunk, _ in stream]) == HELLO
+    assert asked(endpoint) == [Request(HI_TURN, prompt="Be brief.")] * 3
 
 
 async def test_middleware_takes_instances(
     endpoint: Endpoint, other: Endpoint, model: ChatAI365VIP
 ) -> None:
-    endpoint.response = failing(1, 401, "Unauthorized")
+    endpoint.response = failing(2, 401, "Unauthorized")
     spare = ChatAI365VIP(base_url=other.base_url)
     agent = create_agent(model=model, middleware=[ModelFallbackMiddleware(spare)])
-    state = await agent.ainvoke({"messages": [HumanMessage("Hi")]})
-    assert state["messages"][-1].text == "from the other"
-    assert (endpoint.requests, other.requests) == (1, 1)
+    assert await both_ways(agent) == (THE_OTHER, THE_OTHER)
+    assert (asked(endpoint), asked(other)) == ([ASKED_HI] * 2, [UNNAMED] * 2)
 
 
 async def test_retry_middleware_retries_what_is_retryable_and_nothing_else(
@@ -188,15 +203,19 @@ async def test_retry_middleware_retries_what_is_retryable_and_nothing_else(
 ) -> None:
     model = ChatAI365VIP(base_url=endpoint.base_url, max_retries=0)
     retry = ModelRetryMiddleware(max_retries=2, initial_delay=0, jitter=False, on_failure="error")
-    agent = create_agent(model=model, middleware=[retry])
+    agent: Any = create_agent(model=model, middleware=[retry])
     endpoint.response = failing(2, 429, "Too Many Requests")
-    state = await agent.ainvoke({"messages": [HumanMessage("Hi")]})
-    assert state["messages"][-1].text == "Hello there!"
-    assert endpoint.requests == 3
+    state = await agent.ainvoke(HI)
+    assert gist(state["messages"][1:]) == HELLO
+    endpoint.response = failing(2, 429, "Too Many Requests")
+    assert (await asyncio.to_thread(streamed, agent, HI["messages"]))[0] == HELLO
+    assert asked(endpoint) == [UNNAMED] * 6
     endpoint.response = failing(3, 401, "Unauthorized")
     with pytest.raises(AI365VIPAuthenticationError):
-        await agent.ainvoke({"messages": [HumanMessage("Hi")]})
-    assert endpoint.requests == 4
+        await agent.ainvoke(HI)
+    with pytest.raises(AI365VIPAuthenticationError):
+        await asyncio.to_thread(streamed, agent, HI["messages"])
+    assert asked(endpoint) == [UNNAMED] * 8
 
 
 async def test_summarization_takes_the_instance(endpoint: Endpoint, model: ChatAI365VIP) -> None:
@@ -207,24 +226,42 @@ async def test_summarization_takes_the_instance(endpoint: Endpoint, model: ChatA
         ["a summary"] if "Two" in body["messages"][-1]["content"] else ["an answer"]
     )
     state = await agent.ainvoke({"messages": history})
-    assert state["messages"][-1].text == "an answer"
-    assert endpoint.requests == 2
-    sent = endpoint.bodies[1]["messages"]
-    assert "a summary" in sent[0]["content"]
-    assert sent[-1] == {"role": "user", "content": "Three"}
+    told = "Here is a summary of the conversation to date:\n\na summary"
+    assert gist(state["messages"]) == [("human", told), ("human", "Three"), *said("an answer")]
+    stream, _ = await asyncio.to_thread(streamed, agent, history)
+    assert stream == [
+        *said("a summary"),
+        ("remove", ""),
+        ("human", told),
+        *said("an answer"),
+    ]
+    summary, answer = asked(endpoint)[:2]
+    [(_, written)] = summary.turns  # in LangChain's words
+    assert [word in written for word in (">One<", ">Two<", "Three")] == [True, True, False]
+    assert summary == Request([("user", written)])
+    assert answer == Request([("user", told), ("user", "Three")])
+    assert asked(endpoint)[2:] == [summary, answer]
 
 
 async def test_a_tool_emulator_takes_the_instance(
     endpoint: Endpoint, other: Endpoint, model: ChatAI365VIP
 ) -> None:
-    endpoint.pieces = in_turn([CALL], ["It rains."])
+    endpoint.pieces = in_turn(*[[CALL], ["It rains."]] * 2)
     emulator = LLMToolEmulator(model=ChatAI365VIP(base_url=other.base_url))
     agent: Any = create_agent(model, [weather], middleware=[emulator])
-    state = await agent.ainvoke(HI)
-    assert [message.text for message in state["messages"][2:]] == ["from the other", "It rains."]
-    assert (endpoint.requests, other.requests) == (2, 1)
-    [(role, asked)] = conversation(other.bodies[0])
-    assert (role, "Tool: weather" in asked) == ("user", True)
+    invoked, stream = await both_ways(agent)
+    made_up = ("result", "weather", "from the other")
+    assert invoked == [*CALLED, made_up, *said("It rains.")]
+    # The stream of the tools' node holds what is made up as it is written, too.
+    assert stream == [*CALLED, *THE_OTHER, made_up, *said("It rains.")]
+    result = ("user", RESULT.replace("Sunny in Paris.", "from the other"))
+    first = Request(HI_TURN, ["weather"])
+    second = Request([*HI_TURN, ("assistant", CALL), result], ["weather"])
+    assert asked(endpoint) == [first, second] * 2
+    [(role, order)] = asked(other)[0].turns  # in LangChain's words
+    assert "Tool: weather" in order
+    assert "{'city': 'Paris'}" in order
+    assert asked(other) == [replace(UNNAMED, turns=[(role, order)])] * 2
 
 
 async def test_a_tool_selector_takes_the_instance(
@@ -236,10 +273,12 @@ async def test_a_tool_selector_takes_the_instance(
     ]
     selector = LLMToolSelectorMiddleware(model=ChatAI365VIP(base_url=other.base_url))
     agent: Any = create_agent(model, [weather], middleware=[selector])
-    state = await agent.ainvoke(HI)
-    assert state["messages"][-1].text == "Hello there!"
-    assert (endpoint.requests, other.requests) == (1, 1)
-    assert tools_shown(endpoint.bodies[0]) == ["weather"]
+    chosen = [("call", "ToolSelectionResponse", {"tools": ["weather"]}), ("end", "tool_calls")]
+    assert await both_ways(agent) == (HELLO, [*chosen, *HELLO])
+    assert asked(endpoint) == [Request(HI_TURN, ["weather"])] * 2
+    choosing = asked(other)[0]
+    assert choosing == replace(UNNAMED, tools=["ToolSelectionResponse"], prompt=choosing.prompt)
+    assert asked(other) == [choosing] * 2
 
 
 @pytest.mark.filterwarnings("ignore:create_react_agent has been moved:DeprecationWarning")
@@ -248,14 +287,12 @@ async def test_the_agent_of_langgraph_itself_takes_the_instance(
 ) -> None:
     from langgraph.prebuilt import create_react_agent
 
-    endpoint.pieces = in_turn([CALL], ["It is sunny."])
-    agent = create_react_agent(model, [weather])
-    state = await agent.ainvoke(HI)
-    assert [message.text for message in state["messages"][2:]] == [
-        "Sunny in Paris.",
-        "It is sunny.",
-    ]
-    assert endpoint.requests == 2
+    endpoint.pieces = in_turn(*[[CALL], ["It is sunny."]] * 2)
+    looked_up = [*CALLED, TOLD_SO, *said("It is sunny.")]
+    assert await both_ways(create_react_agent(model, [weather])) == (looked_up, looked_up)
+    first = Request(HI_TURN, ["weather"])
+    second = Request([*HI_TURN, ("assistant", CALL), ("user", RESULT)], ["weather"])
+    assert asked(endpoint) == [first, second] * 2
 
 
 # -- runnables -----------------------------------------------------------------------------------
@@ -268,17 +305,8 @@ async def test_fallbacks_answer_where_the_first_model_fails(
     endpoint.response = failing(1, 401, "Unauthorized")
     first, second = (ChatAI365VIP(base_url=each.base_url) for each in (endpoint, other))
     chain = first.with_fallbacks([second])
-    match how:
-        case "invoke":
-            texts = [chain.invoke("Hi").text]
-        case "ainvoke":
-            texts = [(await chain.ainvoke("Hi")).text]
-        case "stream":
-            texts = [chunk.text for chunk in chain.stream("Hi")]
-        case _:
-            texts = [chunk.text async for chunk in chain.astream("Hi")]
-    assert "".join(texts) == "from the other"
-    assert (endpoint.requests, other.requests) == (1, 1)
+    assert await said_by(chain, how, "Hi") == THE_OTHER
+    assert asked(endpoint) == asked(other) == [UNNAMED]
 
 
 @pytest.mark.parametrize("how", ["invoke", "ainvoke", "batch", "abatch"])
@@ -288,17 +316,8 @@ async def test_with_retry_tries_again(endpoint: Endpoint, how: str) -> None:
     chain = model.with_retry(
         retry_if_exception_type=(AI365VIPRateLimitError,), wait_exponential_jitter=False
     )
-    match how:
-        case "invoke":
-            message = chain.invoke("Hi")
-        case "ainvoke":
-            message = await chain.ainvoke("Hi")
-        case "batch":
-            message = chain.batch(["Hi"])[0]
-        case _:
-            message = (await chain.abatch(["Hi"]))[0]
-    assert message.text == "Hello there!"
-    assert endpoint.requests == 3
+    assert await said_by(chain, how, "Hi") == HELLO
+    assert asked(endpoint) == [UNNAMED] * 3
 
 
 async def test_with_retry_does_not_try_again_what_it_was_not_told_to(endpoint: Endpoint) -> None:
@@ -307,7 +326,7 @@ async def test_with_retry_does_not_try_again_what_it_was_not_told_to(endpoint: E
     chain = model.with_retry(retry_if_exception_type=(AI365VIPRateLimitError,))
     with pytest.raises(AI365VIPAuthenticationError):
         await chain.ainvoke("Hi")
-    assert endpoint.requests == 1
+    assert asked(endpoint) == [UNNAMED]
 
 
 class CountingLimiter(InMemoryRateLimiter):
@@ -335,9 +354,10 @@ async def test_an_in_memory_rate_limiter_lets_each_call_through_once(endpoint: E
     model = ChatAI365VIP(base_url=endpoint.base_url, rate_limiter=limiter)
     messages = await model.abatch(["Hi"] * 5)
     messages += model.batch(["Hi"] * 5)
-    assert [message.text for message in messages] == ["Hello there!"] * 10
-    assert "".join([chunk.text async for chunk in model.astream("Hi")]) == "Hello there!"
-    assert (limiter.granted, endpoint.requests, early) == (11, 11, [])
+    assert [gist([message]) for message in messages] == [HELLO] * 10
+    assert await said_by(model, "astream", "Hi") == HELLO
+    assert await said_by(model, "stream", "Hi") == HELLO
+    assert (limiter.granted, asked(endpoint), early) == (12, [UNNAMED] * 12, [])
 
 
 # -- caches --------------------------------------------------------------------------------------
@@ -364,9 +384,9 @@ async def test_a_sqlite_cache_answers_the_second_time_also_a_new_process_would(
         model = ChatAI365VIP(model="gpt-4o", base_url=endpoint.base_url, api_key="sentinel")
         messages += [model.invoke("Hi"), await model.ainvoke("Hi")]
         cache.engine.dispose()
-    assert [message.text for message in messages] == ["Hello there!"] * 4
+    assert [gist([message]) for message in messages] == [HELLO] * 4
     assert all(message.response_metadata == messages[0].response_metadata for message in messages)
-    assert endpoint.requests == 1
+    assert asked(endpoint) == [ASKED_HI]
     assert b"sentinel" not in (tmp_path / "cache.db").read_bytes()
 
 
@@ -480,20 +500,22 @@ def test_langsmith_is_told_the_model_the_settings_the_reply_and_no_secret(
         "Hello there!",
         "AI365VIPRateLimitError",
     ]
-    streamed, invoked, failed = sorted(collector.runs(), key=lambda run: run["start_time"])
-    assert endpoint.requests == 3
+    traced, invoked, failed = sorted(collector.runs(), key=lambda run: run["start_time"])
+    first, second, third = asked(endpoint)
+    assert first == ASKED_HI
+    assert (second, third) == (replace(first, model="other"), replace(first, model="fails"))
 
-    assert (streamed["name"], streamed["run_type"]) == ("ChatAI365VIP", "llm")
-    [[question]] = streamed["inputs"]["messages"]
+    assert (traced["name"], traced["run_type"]) == ("ChatAI365VIP", "llm")
+    [[question]] = traced["inputs"]["messages"]
     assert question["kwargs"]["content"] == "Hi"
-    [[generation]] = streamed["outputs"]["generations"]
+    [[generation]] = traced["outputs"]["generations"]
     assert generation["text"] == "Hello there!"
     assert generation["message"]["kwargs"]["response_metadata"] == {
         "model_name": "gpt-4o",
         "model_provider": "ai365vip",
         "finish_reason": "stop",
     }
-    metadata = streamed["extra"]["metadata"]
+    metadata = traced["extra"]["metadata"]
     expected = {
         "ls_provider": "ai365vip",
         "ls_model_name": "gpt-4o",
@@ -504,7 +526,7 @@ def test_langsmith_is_told_the_model_the_settings_the_reply_and_no_secret(
     }
     assert {name: metadata.get(name) for name in expected} == expected
     assert "langchain-ai365vip" in metadata["lc_versions"]
-    assert [event["name"] for event in streamed["events"]].count("new_token") >= 1
+    assert [event["name"] for event in traced["events"]].count("new_token") >= 1
 
     metadata = invoked["extra"]["metadata"]
     assert (metadata["ls_model_name"], metadata["ls_max_tokens"]) == ("other", 50)
@@ -528,14 +550,14 @@ def on_uvloop(main: Any) -> Any:
 def test_uvloop_runs_calls_and_streams_over_one_connection(
     endpoint: Endpoint, model: ChatAI365VIP
 ) -> None:
-    async def main() -> list[str]:
-        streamed = "".join([chunk.text async for chunk in model.astream("Hi")])
-        return [streamed, *[str((await model.ainvoke("Hi")).text) for _ in range(10)]]
+    async def main() -> list[Any]:
+        streamed = await said_by(model, "astream", "Hi")
+        return [streamed, *[await said_by(model, "ainvoke", "Hi") for _ in range(10)]]
 
-    assert on_uvloop(main()) == ["Hello there!"] * 11
-    assert (endpoint.requests, endpoint.connections) == (11, 1)
-    assert on_uvloop(main()) == ["Hello there!"] * 11
-    assert (endpoint.requests, endpoint.connections) == (22, 2)
+    assert on_uvloop(main()) == [HELLO] * 11
+    assert (asked(endpoint), endpoint.connections) == ([ASKED_HI] * 11, 1)
+    assert on_uvloop(main()) == [HELLO] * 11
+    assert (asked(endpoint), endpoint.connections) == ([ASKED_HI] * 22, 2)
     gc.collect()
     assert endpoint.wait_until(lambda: endpoint.open_connections == 0)
 

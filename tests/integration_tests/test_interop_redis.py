@@ -10,10 +10,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from langchain.agents import create_agent
 from langchain_core.globals import set_llm_cache
+from langchain_core.messages import HumanMessage
 
 from langchain_ai365vip import ChatAI365VIP
 from tests.endpoint import Endpoint
+from tests.integration_tests.agent_kit import Request, asked, gist, streamed, weather
 
 pytestmark = [
     pytest.mark.heavy,
@@ -21,6 +24,10 @@ pytestmark = [
     # langchain-community's: it reads what it wrote without saying which classes it allows.
     pytest.mark.filterwarnings("ignore:.*`allowed_objects` will change:PendingDeprecationWarning"),
 ]
+
+
+HI = Request([("user", "Hi")])
+HELLO = [("text", "Hello there!"), ("end", "stop")]
 
 
 def free_port() -> int:
@@ -79,15 +86,29 @@ def test_a_redis_cache_answers_the_second_time(endpoint: Endpoint, redis: Any) -
     model = ChatAI365VIP(model="gpt-4o", base_url=endpoint.base_url, api_key="sentinel")
     again = ChatAI365VIP(model="gpt-4o", base_url=endpoint.base_url, api_key="other", timeout=5)
     first, second = model.invoke("Hi"), again.invoke("Hi")
-    assert (first.text, second.text) == ("Hello there!", "Hello there!")
+    assert gist([first]) == gist([second]) == HELLO
     assert second.response_metadata == first.response_metadata
-    assert endpoint.requests == 1
-    model.invoke("Hi", temperature=0)
-    ChatAI365VIP(model="gpt-4o", base_url=endpoint.base_url, stop=["!"]).invoke("Hi")
-    assert endpoint.requests == 3
+    assert asked(endpoint) == [HI]
+    assert gist([model.invoke("Hi", temperature=0)]) == HELLO
+    stopping = ChatAI365VIP(model="gpt-4o", base_url=endpoint.base_url, stop=["!"])
+    assert gist([stopping.invoke("Hi")]) == [("text", "Hello there"), ("end", "stop")]
+    assert asked(endpoint) == [HI] * 3
+    assert gist(model.stream("Hi")) == HELLO  # which no cache answers
+    assert asked(endpoint) == [HI] * 4
     stored = b"".join(key + str(redis.hgetall(key)).encode() for key in redis.scan_iter())
     assert redis.dbsize() == 3
     assert b"sentinel" not in stored
+
+
+def test_a_redis_cache_answers_an_agent_that_is_streamed(endpoint: Endpoint, redis: Any) -> None:
+    from langchain_community.cache import RedisCache
+
+    set_llm_cache(RedisCache(redis_=redis, ttl=60))
+    for _ in range(2):  # a model made anew has the same key
+        agent = create_agent(ChatAI365VIP(model="gpt-4o", base_url=endpoint.base_url), [weather])
+        said, state = streamed(agent, [HumanMessage("Hi")])
+        assert said == gist(state["messages"][1:]) == HELLO
+    assert asked(endpoint) == [Request([("user", "Hi")], ["weather"])]
 
 
 async def test_an_async_redis_cache_answers_the_second_time(
@@ -99,9 +120,8 @@ async def test_an_async_redis_cache_answers_the_second_time(
     async with library.Redis(host="127.0.0.1", port=redis_port) as client:
         set_llm_cache(AsyncRedisCache(redis_=client, ttl=60))
         model = ChatAI365VIP(model="gpt-4o", base_url=endpoint.base_url)
-        texts = [(await model.ainvoke("Hi")).text for _ in range(3)]
-        assert texts == ["Hello there!"] * 3
-        assert endpoint.requests == 1
-        texts = [message.text for message in await model.abatch(["Hi", "Hi", "Ho"])]
-        assert texts == ["Hello there!"] * 3
-        assert endpoint.requests == 2
+        assert [gist([await model.ainvoke("Hi")]) for _ in range(3)] == [HELLO] * 3
+        assert asked(endpoint) == [HI]
+        messages = await model.abatch(["Hi", "Hi", "Ho"])
+        assert [gist([message]) for message in messages] == [HELLO] * 3
+        assert asked(endpoint) == [HI, Request([("user", "Ho")])]

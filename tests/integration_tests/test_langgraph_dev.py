@@ -19,7 +19,7 @@ from langgraph_sdk import get_client
 
 from tests.endpoint import Endpoint, in_turn
 from tests.integration_tests import dev_graphs
-from tests.integration_tests.agent_kit import CALL, RESULT, conversation
+from tests.integration_tests.agent_kit import CALL, RESULT, Request, asked
 
 pytestmark = pytest.mark.heavy
 
@@ -146,8 +146,7 @@ async def test_a_node_streams_through_the_server_as_the_text_arrives(
                 seen.append(part.data[0]["content"])
                 paced.release()
     assert seen == ["Hello", " there", "!", ""]
-    assert paced.requests == 1
-    assert paced.bodies[0]["messages"] == [{"role": "user", "content": "Hi"}]
+    assert asked(paced) == [Request([("user", "Hi")])]
     log = dev.stop()
     assert "Background run succeeded" in log
     assert "Blocking" not in log
@@ -159,12 +158,8 @@ async def test_a_thread_of_the_server_is_sent_as_turns(endpoint: Endpoint, dev: 
     for _ in range(2):
         async with running(dev, "asking", thread) as run:
             assert "".join(await texts_of(run)) == "Hello there!"
-    assert endpoint.requests == 2
-    assert [turn["content"] for turn in endpoint.bodies[1]["messages"]] == [
-        "Hi",
-        "Hello there!",
-        "Hi",
-    ]
+    turns = [("user", "Hi"), ("assistant", "Hello there!"), ("user", "Hi")]
+    assert asked(endpoint) == [Request(turns[:1]), Request(turns)]
     assert "Blocking" not in dev.stop()
 
 
@@ -172,12 +167,11 @@ async def test_an_agent_calls_its_tool_on_the_server(endpoint: Endpoint, dev: De
     endpoint.pieces = in_turn([CALL], ["It is", " sunny."])
     async with running(dev, "agent") as run:
         texts = await texts_of(run)
-    assert "".join(texts) == "Sunny in Paris.It is sunny."
-    assert endpoint.requests == 2
-    assert conversation(endpoint.bodies[1]) == [
-        ("user", "Hi"),
-        ("assistant", CALL),
-        ("user", RESULT),
+    assert [text for text in texts if text] == ["Sunny in Paris.", "It is", " sunny."]
+    turns = [("user", "Hi"), ("assistant", CALL), ("user", RESULT)]
+    assert asked(endpoint) == [
+        Request(asked_so_far, ["weather"], prompt="Be brief.")
+        for asked_so_far in (turns[:1], turns)
     ]
     assert "Blocking" not in dev.stop()
 
