@@ -29,9 +29,9 @@ class DaemonThreads(ThreadPoolExecutor):
         super().__init__(max_workers)
         self._most = max_workers
         self._started = 0
+        self._unfinished = 0
         self._ended = False
-        self._idle = threading.Semaphore(0)
-        self._starting = threading.Lock()
+        self._lock = threading.Lock()
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -43,14 +43,18 @@ class DaemonThreads(ThreadPoolExecutor):
             RuntimeError: `shutdown` was called.
         """
         future: Future[T] = Future()
-        with self._starting:
+        with self._lock:
             if self._ended:
                 raise RuntimeError("cannot schedule new futures after shutdown")
             self._calls.put((future, partial(fn, *args, **kwargs)))
-            if not self._idle.acquire(blocking=False) and self._started < self._most:
+            self._unfinished += 1
+            # Not a count of idle threads, as in Python's executor: a thread that takes a call
+            # just before it says that it is idle would count for ever.
+            if self._started < min(self._unfinished, self._most):
                 self._start()
-        if not self._started and (call := self._calls.get_nowait()) is not None:
-            _settle(*call)
+            call = None if self._started else self._calls.get_nowait()
+        if call is not None:
+            self._carry_out(*call)
         return future
 
     def _start(self) -> None:
@@ -60,30 +64,30 @@ class DaemonThreads(ThreadPoolExecutor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Let each thread end after what it does now, and wait for none of them."""
-        with self._starting:
+        with self._lock:
             self._ended = True
             for _ in range(self._started):
                 self._calls.put(None)
 
     def _work(self) -> None:
-        while (call := self._next()) is not None:
-            future, function = call
-            if future.set_running_or_notify_cancel():
-                _settle(future, function)
-            del call, future, function  # not kept while it waits for the next
+        while (call := self._calls.get()) is not None:
+            self._carry_out(*call)
+            del call  # not kept while it waits for the next
 
-    def _next(self) -> _Call | None:
-        try:
-            return self._calls.get_nowait()
-        except queue.Empty:
-            self._idle.release()
-            return self._calls.get()
+    def _carry_out(self, future: Future[Any], function: Callable[[], Any]) -> None:
+        runs = future.set_running_or_notify_cancel()
+        result, error = _outcome(function) if runs else (None, None)
+        with self._lock:
+            # Before anybody has the result and submits the next call.
+            self._unfinished -= 1
+        if error is not None:
+            future.set_exception(error)
+        elif runs:
+            future.set_result(result)
 
 
-def _settle(future: Future[Any], function: Callable[[], Any]) -> None:
+def _outcome(function: Callable[[], Any]) -> tuple[Any, BaseException | None]:
     try:
-        result = function()
+        return function(), None
     except BaseException as error:  # of any kind: it belongs to who waits for the call
-        future.set_exception(error)
-    else:
-        future.set_result(result)
+        return None, error
