@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -158,6 +159,159 @@ async def test_the_whole_conversation_goes_out_each_time() -> None:
     ]
     assert model.asked == expected
     assert model.passed == [{"temperature": 0.3}] * 3
+
+
+@pytest.mark.heavy
+async def test_the_page_sends_the_json_that_the_protocols_browser_client_sends() -> None:
+    async with browse({"small": says("one ", "two")}) as page:
+        sent: list[tuple[str, str, Any, str]] = []
+        page.on("request", lambda asked: sent.append(
+            (asked.method, asked.url, json.loads(asked.post_data), asked.headers["content-type"])
+        ))  # fmt: skip
+        await page.get_by_text("Settings").click()
+        await page.get_by_label("API key").fill("k")
+        await page.get_by_label("API key").press("Tab")
+        for question in ("Hé", "b"):
+            await say(page, question)
+            await page.locator("#send:enabled").wait_for()
+        url = page.url
+    hello = {"role": "user", "content": "Hé"}
+    reply = [{"role": "assistant", "content": "one two"}, {"role": "user", "content": "b"}]
+    chat = {
+        "model": {"id": "small", "name": "small"},
+        "messages": [hello],
+        "key": "k",
+        "prompt": "You are a helpful assistant.",
+        "temperature": 1,
+    }
+    assert sent == [
+        ("POST", f"{url}api/{path}", body, "application/json")
+        for path, body in (
+            ("models", {"key": "k"}),
+            ("chat", chat),
+            ("chat", {**chat, "messages": [hello, *reply]}),
+        )
+    ]
+
+
+async def focused(page: Any) -> str:
+    """The id of what has the focus."""
+    name: str = await page.evaluate("document.activeElement.id")
+    return name
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize(
+    ("at", "then"), [("prompt", "prompt"), ("log", "log"), ("text", "text"), ("stop", "text")]
+)
+async def test_the_end_of_a_reply_takes_the_focus_from_nothing_outside_the_form(
+    at: str, then: str
+) -> None:
+    paced = Paced("done")
+    async with browse(paced.model()) as page:
+        await page.get_by_text("Settings").click()
+        await say(page, "Hi")
+        await page.locator("#stop:enabled").wait_for()
+        await page.locator(f"#{at}").focus()
+        paced.go.put_nowait(None)
+        await page.locator("#send:enabled").wait_for()
+        assert await focused(page) == then
+
+
+@pytest.mark.heavy
+async def test_sending_by_its_button_leaves_the_focus_on_stop() -> None:
+    paced = Paced("first ", "never")
+    async with browse(paced.model()) as page:
+        await page.get_by_label("Message").fill("Hi")
+        await page.keyboard.press("Tab")
+        assert await focused(page) == "send"
+        await page.keyboard.press("Enter")
+        paced.go.put_nowait(None)
+        await page.get_by_text("first").wait_for()
+        assert await focused(page) == "stop"
+        await page.keyboard.press("Enter")
+        await paced.ended.wait()
+        await page.locator("#send:enabled").wait_for()
+        assert await focused(page) == "text"
+
+
+# Every colour that is seen, painted: `[what, contrast needed, colour, what it is painted on]`.
+COLOURS = """() => {
+  const context = document.createElement("canvas").getContext("2d");
+  const painted = (layers) => {
+    for (const [colour, alpha] of layers) {
+      context.globalAlpha = alpha;
+      context.fillStyle = colour;
+      context.fillRect(0, 0, 1, 1);
+    }
+    return [...context.getImageData(0, 0, 1, 1).data].slice(0, 3);
+  };
+  const probe = document.body.appendChild(document.createElement("i"));
+  probe.style.background = "Canvas";
+  const canvas = [getComputedStyle(probe).backgroundColor, 1];
+  probe.remove();
+  const found = [];
+  const look = (element, layers, alpha) => {
+    const style = getComputedStyle(element), name = element.id || element.localName;
+    if (!element.checkVisibility() || element.disabled) return;
+    alpha *= style.opacity;
+    const inside = [...layers, [style.backgroundColor, alpha]];
+    const add = (what, needed, colour, opacity, on) =>
+      found.push([name + what, needed, painted([...on, [colour, opacity]]), painted(on)]);
+    if ([...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim()))
+      add("", 4.5, style.color, alpha, inside);
+    if (element.matches("input, select, textarea, button"))
+      add(" border", 3, style.borderTopColor, alpha, layers);
+    if (element.matches("input, select, textarea")) add(" value", 4.5, style.color, alpha, inside);
+    if (element.placeholder) {
+      const hint = getComputedStyle(element, "::placeholder");
+      add(" placeholder", 4.5, hint.color, alpha * hint.opacity, inside);
+    }
+    for (const child of element.children) look(child, inside, alpha);
+  };
+  look(document.body, [canvas], 1);
+  return found;
+}"""
+
+
+def contrast(one: list[int], other: list[int]) -> float:
+    """How far two sRGB colours are apart, as WCAG 2 measures it."""
+
+    def luminance(colour: list[int]) -> float:
+        parts = [part / 255 for part in colour]
+        linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        return sum(weight * p for weight, p in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    low, high = sorted([luminance(one), luminance(other)])
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_everything_that_is_seen_has_the_contrast_of_wcag(scheme: str) -> None:
+    async with browse(says(errors.AI365VIPRateLimitError("x"))) as page:
+        await page.emulate_media(color_scheme=scheme)
+        await page.get_by_text("Settings").click()
+        await page.evaluate("show('user', 'Hi'); show('assistant', 'Hello')")
+        await say(page, "Hi")
+        await page.locator("#error:not(:empty)").wait_for()
+        colours = await page.evaluate(COLOURS)
+    names = {name for name, *_ in colours}
+    assert {
+        "text placeholder",
+        "text border",
+        "model value",
+        "send",
+        "send border",
+        "error",
+    } <= names
+    assert {"li", "b", "label", "summary", "prompt value", "key border"} <= names
+    assert (sum(colours[0][3]) > 600) == (scheme == "light")
+    assert [
+        (name, needed, round(contrast(colour, on), 1))
+        for name, needed, colour, on in colours
+        if contrast(colour, on) < needed
+    ] == []
 
 
 @pytest.mark.heavy
