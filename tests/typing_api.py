@@ -7,6 +7,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 from langchain_core.caches import InMemoryCache
@@ -18,15 +19,17 @@ from langchain_core.messages import (
     BaseMessage,
     HumanMessage,
     SystemMessage,
+    ToolCall,
 )
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.rate_limiters import InMemoryRateLimiter
 from langchain_core.runnables import Runnable
-from pydantic import SecretStr
+from langchain_core.tools import tool
+from pydantic import BaseModel, SecretStr
 from typing_extensions import assert_type
 
 from langchain_ai365vip import AI365VIP, AvailableModel, ChatAI365VIP, Timeout
-from langchain_ai365vip.batch import Progress, abatch_file, batch_file
+from langchain_ai365vip.batch import Progress, RayRows, abatch_file, batch_file
 from langchain_ai365vip.errors import AI365VIPError, AI365VIPRateLimitError
 from langchain_ai365vip.local import LocalModel
 from langchain_ai365vip.server import LocalServer, create_app
@@ -49,6 +52,8 @@ full = ChatAI365VIP(
     token_limit=16_000,
     max_connections=10,
     special_tokens="raise",
+    reasoning="opened",
+    estimate_usage=True,
     ca_bundle="ca.pem",
     ssl_context=ssl.create_default_context(),
     # what core's own models take
@@ -67,6 +72,7 @@ plain = ChatAI365VIP(
 )
 patient = ChatAI365VIP(timeout=Timeout(total=300))
 stopping = ChatAI365VIP(stop_sequences=["\n"])
+thinking = ChatAI365VIP(reasoning=True)
 core = ChatAI365VIP(
     name="blue",
     cache=InMemoryCache(),
@@ -82,7 +88,21 @@ ChatAI365VIP(api_key=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgum
 ChatAI365VIP(stop=[5])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
 ChatAI365VIP(temprature=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 ChatAI365VIP("gpt-4o")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+ChatAI365VIP(reasoning="closed")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+ChatAI365VIP(estimate_usage="some")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 anything: BaseChatModel = full
+
+
+@tool
+def weather(city: str) -> str:
+    """Say what the weather is like in a city."""
+    return f"Sunny in {city}"
+
+
+class City(BaseModel):
+    """A city."""
+
+    name: str
 
 
 def called(model: ChatAI365VIP) -> None:
@@ -103,6 +123,7 @@ def called(model: ChatAI365VIP) -> None:
 async def acalled(model: ChatAI365VIP) -> None:
     """Call it in async code."""
     assert_type(await model.ainvoke("Hello"), AIMessage)
+    assert_type(await model.abatch(["Hello", "Hi"]), list[AIMessage])
     chunks: AsyncIterator[AIMessageChunk] = model.astream("Hello")
     async for chunk in chunks:
         assert_type(chunk, AIMessageChunk)
@@ -119,10 +140,49 @@ def composed(model: ChatAI365VIP) -> None:
     model.with_fallbacks([LocalModel()]).invoke("Hello")
 
 
+async def bound(model: ChatAI365VIP) -> None:
+    """Bind settings and tools to it."""
+    brief = model.bind(stop=["."], max_tokens=10)
+    assert_type(brief.invoke("Hello"), AIMessage)
+    assert_type(await brief.ainvoke("Hello"), AIMessage)
+    tooled = model.bind_tools(
+        [weather, City, last, {"name": "now", "description": "The time.", "parameters": {}}],
+        tool_choice="any",
+        strict=True,
+        parallel_tool_calls=False,
+    )
+    assert_type(tooled, Runnable[LanguageModelInput, AIMessage])
+    message = tooled.invoke("Hello")
+    assert_type(message.tool_calls, list[ToolCall])
+    assert_type(await tooled.abatch(["Hello"]), list[AIMessage])
+    model.bind_tools([weather], parallel_tool_calls="no")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def structured(model: ChatAI365VIP) -> None:
+    """Ask for objects: as with every LangChain model, of which type is known at run time."""
+    of_class = model.with_structured_output(City)
+    assert_type(of_class, Runnable[LanguageModelInput, dict[str, Any] | BaseModel])
+    answer = of_class.invoke("Hello")
+    if isinstance(answer, City):
+        assert_type(answer.name, str)
+    of_schema = model.with_structured_output({"title": "City", "type": "object"}, strict=True)
+    assert_type(await of_schema.ainvoke("Hello"), dict[str, Any] | BaseModel)
+    raw = model.with_structured_output(City, method="json_schema", include_raw=True)
+    both = raw.invoke("Hello")
+    if isinstance(both, dict):
+        assert_type(both, dict[str, Any])
+    async for part in model.with_structured_output(City, partial_objects=True).astream("Hello"):
+        assert_type(part, dict[str, Any] | BaseModel)
+    model.with_structured_output(City, method="grammar")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
 async def in_bulk(model: ChatAI365VIP) -> None:
     """Answer the rows of a file; the sync function takes what the async one takes."""
     assert_type(batch_file("in.jsonl", Path("out.jsonl"), model, concurrency=2), Progress)
     assert_type(await abatch_file("in.jsonl", "out.jsonl", model, ordered=True), Progress)
+    rows = RayRows({"model": "gpt-4o"}, schema={"title": "City", "type": "object"})
+    assert_type(rows({"id": [1], "prompt": ["Hello"]}), dict[str, list[Any]])
+    RayRows(model)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     batch_file("in.jsonl", model)  # type: ignore[call-arg, arg-type]  # pyright: ignore[reportCallIssue]
     batch_file("in.jsonl", "out.jsonl", model, concurency=2)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
