@@ -440,6 +440,15 @@ class ChatAI365VIP(BaseChatModel):
             output_version: str | None = ...,
             profile: ModelProfile | None = ...,
         ) -> None: ...
+    else:
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            try:
+                super().__init__(*args, **kwargs)
+            except Exception as error:
+                # Error trackers show the variables of each frame, the secrets among them.
+                del args, kwargs
+                raise error.with_traceback(None) from None
 
     @model_validator(mode="before")
     @classmethod
