@@ -9,6 +9,7 @@ import os
 import signal
 import threading
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from functools import reduce
 from itertools import pairwise
 from operator import add
@@ -39,6 +40,7 @@ from langchain_ai365vip.errors import (
     AI365VIPUnsupportedContentError,
 )
 from tests.endpoint import Endpoint
+from tests.integration_tests.agent_kit import Gist, Request, asked, gist
 
 pytestmark = pytest.mark.filterwarnings(
     # stream_events and astream_events with version="v3".
@@ -128,6 +130,9 @@ WAYS: dict[str, Way] = {
     "astream_events-v3": by_aevents,
 }
 every_way = pytest.mark.parametrize("call", WAYS.values(), ids=WAYS)
+HI = Request([("user", "Hi")])
+UNNAMED = replace(HI, model="gpt-3.5-turbo")  # of a model that was given no name
+HELLO: Gist = [("text", "Hello there!"), ("end", "stop")]
 METADATA = {"model_name": "gpt-4o", "model_provider": "ai365vip", "finish_reason": "stop"}
 
 
@@ -235,7 +240,8 @@ async def test_astream_events_v2_tells_each_chunk_once(paced: Endpoint) -> None:
     assert seen[-1]["data"]["output"].text == "Hello there!"
     assert seen[-1]["data"]["output"].response_metadata == {**METADATA, "finish_reason": "stop"}
     assert seen[0]["metadata"]["ls_model_name"] == "gpt-4o"
-    assert paced.requests == 1
+    assert gist(chunks) == gist([seen[-1]["data"]["output"]]) == HELLO
+    assert asked(paced) == [HI]
 
 
 EVENTS_V3 = [
@@ -258,6 +264,7 @@ async def test_astream_events_v3_follows_the_lifecycle(paced: Endpoint) -> None:
     assert [event["event"] for event in seen] == EVENTS_V3
     assert [event["delta"]["text"] for event in seen[2:5]] == ["Hello", " there", "!"]
     assert seen[5]["content"]["text"] == "Hello there!"
+    assert asked(paced) == [HI]
 
 
 def test_stream_events_v3_follows_the_lifecycle(endpoint: Endpoint, model: ChatAI365VIP) -> None:
@@ -271,6 +278,7 @@ def test_stream_events_v3_follows_the_lifecycle(endpoint: Endpoint, model: ChatA
     assert [event["event"] for event in seen] == EVENTS_V3
     assert [event["delta"]["text"] for event in seen[2:5]] == ["Hello", " there", "!"]
     assert seen[5]["content"]["text"] == "Hello there!"
+    assert asked(endpoint) == [HI]
 
 
 class Recorder(BaseCallbackHandler):
@@ -784,10 +792,12 @@ async def test_configurable_fields_reach_the_wire_secrets_included(
         call = by_ainvoke
     config = {"configurable": {"api_key": "k", "model": "other", "temperature": 0}}
     message = await call(configurable, config=config)
+    assert gist([message]) == HELLO
     assert message.response_metadata["model_name"] == "other"
     [body] = endpoint.bodies
     assert (body["key"], body["model"]["id"], body["temperature"]) == ("k", "other", 0)
-    await call(configurable)
+    assert gist([await call(configurable)]) == HELLO
+    assert asked(endpoint) == [replace(HI, model="other"), HI]
     assert endpoint.bodies[1]["key"] == ""
     assert endpoint.connections == 1
 
@@ -813,11 +823,11 @@ async def test_configurable_alternatives_choose_the_model(endpoint: Endpoint) ->
         await chosen.with_config(second).ainvoke("Hi"),
         await asyncio.to_thread(chosen.invoke, "Hi", second),
     ]
-    assert [message.text for message in messages] == ["Hello there!"] * 3
+    assert [gist([message]) for message in messages] == [HELLO] * 3
     assert [message.response_metadata["model_name"] for message in messages] == ["1", "2", "2"]
-    streamed = [chunk.text async for chunk in chosen.astream("Hi", second)]
-    assert "".join(streamed) == "Hello there!"
-    assert [body["model"]["id"] for body in endpoint.bodies] == ["1", "2", "2", "2"]
+    assert gist([chunk async for chunk in chosen.astream("Hi", second)]) == HELLO
+    assert gist(chosen.stream("Hi", second)) == HELLO
+    assert asked(endpoint) == [replace(HI, model=name) for name in ("1", "2", "2", "2", "2")]
 
 
 # -- batch, cache, chains -------------------------------------------------------------------------
@@ -832,21 +842,23 @@ async def test_batches_answer_in_order_and_as_completed(
 ) -> None:
     endpoint.pieces = echo
     texts: list[Any] = [str(number) for number in range(20)]
-    expected = [f"<{text}>" for text in texts]
-    assert [message.text for message in model.batch(texts)] == expected
-    assert [message.text for message in await model.abatch(texts)] == expected
-    completed = {index: message.text for index, message in model.batch_as_completed(texts)}
+    expected = [[("text", f"<{text}>"), ("end", "stop")] for text in texts]
+    assert [gist([message]) for message in model.batch(texts)] == expected
+    assert [gist([message]) for message in await model.abatch(texts)] == expected
+    completed = {index: gist([message]) for index, message in model.batch_as_completed(texts)}
     assert completed == dict(enumerate(expected))
-    acompleted = {index: m.text async for index, m in model.abatch_as_completed(texts)}
+    acompleted = {index: gist([m]) async for index, m in model.abatch_as_completed(texts)}
     assert acompleted == dict(enumerate(expected))
-    assert endpoint.requests == 80
+    made = sorted(asked(endpoint), key=lambda request: int(request.turns[0][1]))
+    assert made == [Request([("user", text)]) for text in texts for _ in range(4)]
 
 
 async def test_max_concurrency_bounds_the_requests_of_a_batch(
     endpoint: Endpoint, model: ChatAI365VIP
 ) -> None:
-    await model.abatch(["Hi"] * 12, config={"max_concurrency": 3})
-    assert endpoint.requests == 12
+    messages = await model.abatch(["Hi"] * 12, config={"max_concurrency": 3})
+    assert [gist([message]) for message in messages] == [HELLO] * 12
+    assert asked(endpoint) == [HI] * 12
     assert endpoint.most_open <= 3
 
 
@@ -859,6 +871,8 @@ async def test_a_batch_can_return_its_errors(endpoint: Endpoint, model: ChatAI36
         AI365VIPInvalidRequestError,
         "<three>",
     ]
+    made = sorted(request.turns for request in asked(endpoint))
+    assert made == [[("user", "one")], [("user", "three")]]
 
 
 @pytest.mark.parametrize("call", [by_invoke, by_ainvoke], ids=["invoke", "ainvoke"])
@@ -867,20 +881,22 @@ async def test_a_cache_answers_the_second_time_until_a_field_changes(
 ) -> None:
     model = ChatAI365VIP(base_url=endpoint.base_url, cache=InMemoryCache(), api_key="one")
     first, second = await call(model), await call(model)
-    assert endpoint.requests == 1
-    assert (first.text, second.text) == ("Hello there!", "Hello there!")
+    assert asked(endpoint) == [UNNAMED]
+    assert gist([first]) == gist([second]) == HELLO
     assert second.response_metadata == first.response_metadata
     model.timeout, model.api_key = 5.0, None  # no matter for the answer
-    await call(model)
+    assert gist([await call(model)]) == HELLO
     assert endpoint.requests == 1
     model.temperature = 0
-    await call(model)
-    assert endpoint.requests == 2
-    await call(model, stop=["!"])
-    await call(model, model="other")
-    await call(model, "Ho")
-    assert endpoint.requests == 5
-    assert (await call(model, stop=["!"])).text == "Hello there"
+    assert gist([await call(model)]) == HELLO
+    assert [body["temperature"] for body in endpoint.bodies] == [1, 0]
+    cut = [("text", "Hello there"), ("end", "stop")]
+    assert gist([await call(model, stop=["!"])]) == cut
+    assert gist([await call(model, model="other")]) == HELLO
+    assert gist([await call(model, "Ho")]) == HELLO
+    others = [UNNAMED, replace(HI, model="other"), replace(UNNAMED, turns=[("user", "Ho")])]
+    assert asked(endpoint) == [UNNAMED, UNNAMED, *others]
+    assert gist([await call(model, stop=["!"])]) == cut
     assert endpoint.requests == 5
 
 
@@ -897,17 +913,19 @@ async def test_a_cache_answers_for_objects_too(endpoint: Endpoint, method: Any) 
         model = ChatAI365VIP(base_url=endpoint.base_url, cache=cache)
         chain = model.with_structured_output(Answer, method=method)
         assert chain.invoke("Hi") == await chain.ainvoke("Hi") == Answer(number=7)
-    assert endpoint.requests == 1
+    [request] = asked(endpoint)
+    # The schema is shown as a tool or as such.
+    shown = replace(UNNAMED, tools=["Answer"])
+    assert request == (shown if method == "function_calling" else replace(UNNAMED, schema="Answer"))
     assert (await model.ainvoke("Hi")).text == endpoint.pieces[0]
-    assert endpoint.requests == 2
+    assert asked(endpoint) == [request, UNNAMED]
 
 
 async def test_streams_do_not_use_the_cache(endpoint: Endpoint) -> None:
     model = ChatAI365VIP(base_url=endpoint.base_url, cache=InMemoryCache())
     for call in (by_stream, by_astream, by_events, by_aevents):
-        await call(model)
-        await call(model)
-    assert endpoint.requests == 8
+        assert gist([await call(model)]) == gist([await call(model)]) == HELLO
+    assert asked(endpoint) == [UNNAMED] * 8
 
 
 async def test_a_chain_streams_as_the_model_does(paced: Endpoint) -> None:
@@ -921,9 +939,7 @@ async def test_a_chain_streams_as_the_model_does(paced: Endpoint) -> None:
     assert seen == ["Hello", " there", "!", ""]
     paced.release_all()
     assert chain.invoke({"who": "kind", "text": "Hi"}) == "Hello there!"
-    assert paced.bodies[0]["prompt"] == "You are kind."
-    assert paced.bodies[0]["messages"] == [{"role": "user", "content": "Hi"}]
-    assert paced.requests == 2
+    assert asked(paced) == [replace(UNNAMED, prompt="You are kind.")] * 2
 
 
 class CountingLimiter(BaseRateLimiter):
@@ -942,8 +958,9 @@ class CountingLimiter(BaseRateLimiter):
 @every_way
 async def test_a_rate_limiter_is_asked_once_a_call(endpoint: Endpoint, call: Way) -> None:
     limiter = CountingLimiter()
-    await call(ChatAI365VIP(base_url=endpoint.base_url, rate_limiter=limiter))
-    assert (limiter.acquired, endpoint.requests) == (1, 1)
+    model = ChatAI365VIP(base_url=endpoint.base_url, rate_limiter=limiter)
+    assert gist([await call(model)]) == HELLO
+    assert (limiter.acquired, asked(endpoint)) == (1, [UNNAMED])
 
 
 # -- closing and connections -----------------------------------------------------------------------

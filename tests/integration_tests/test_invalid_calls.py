@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,7 @@ from langchain_core.utils import json as core_json
 
 from langchain_ai365vip import ChatAI365VIP
 from tests.endpoint import Endpoint, in_turn
+from tests.integration_tests.agent_kit import Request, asked, gist
 from tests.integration_tests.test_tools import ADD, BROKEN, add, merged
 
 ERROR = 'The arguments are not valid: b: is required and missing; a: "one" is not of type integer.'
@@ -33,6 +35,24 @@ def handed_out(message: AIMessage) -> list[tuple[Any, ...]]:
     ]
 
 
+def assert_mended(endpoint: Endpoint, *said: str) -> None:
+    """Each reply was asked for, and then asked for again with what is wrong with it."""
+    wrong = (
+        f"The function call in that reply cannot be carried out:\n- {ERROR}\n"
+        "Write it again, corrected. Reply with the call only, no other text:\n"
+        '<tool_call>\n{"name": <function-name>, "arguments": <args-json-object>}\n</tool_call>'
+    )
+    first = Request([("user", "x")], ["add"])
+    assert asked(endpoint) == [
+        request
+        for text in said
+        for request in (
+            first,
+            replace(first, turns=[*first.turns, ("assistant", text), ("user", wrong)]),
+        )
+    ]
+
+
 def test_a_stream_and_a_whole_reply_hold_the_same_call_and_what_is_wrong_with_it(
     endpoint: Endpoint, model: ChatAI365VIP
 ) -> None:
@@ -44,7 +64,7 @@ def test_a_stream_and_a_whole_reply_hold_the_same_call_and_what_is_wrong_with_it
     # A merge of chunks leaves `error` empty, whatever the chunks say.
     assert handed_out(whole) == [("add", ARGS, None, "invalid_tool_call", True)]
     assert message.text == whole.text == "Sure:  Bye."
-    assert endpoint.requests == 4
+    assert_mended(endpoint, *[f"Sure: {BROKEN} Bye."] * 2)
 
 
 @pytest.mark.parametrize("mode", ["messages", "values"])
@@ -62,7 +82,8 @@ def test_the_error_is_in_every_stream_of_an_agent(
         message = parts[-1]["messages"][-1]
     assert [call["args"] for call in message.invalid_tool_calls] == [ARGS]
     assert message.tool_calls == []
-    assert endpoint.requests == 2
+    assert (message.text, message.response_metadata["finish_reason"]) == ("", "stop")
+    assert_mended(endpoint, BROKEN)
 
 
 @pytest.mark.filterwarnings(
@@ -75,6 +96,7 @@ def test_a_v3_stream_holds_it_too(endpoint: Endpoint, model: ChatAI365VIP) -> No
     assert message.tool_calls == []
     assert [(call["name"], call["args"]) for call in message.invalid_tool_calls] == [("add", ARGS)]
     assert message.text == "Sure: "
+    assert_mended(endpoint, f"Sure: {BROKEN}")
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["invoked", "streamed"])
@@ -131,4 +153,5 @@ def test_a_call_that_was_mended_leaves_nothing_of_the_first(
     endpoint.pieces = in_turn([BROKEN], [ADD])
     message = model.bind_tools([add]).invoke("x")
     assert message.invalid_tool_calls == []
-    assert [call["args"] for call in message.tool_calls] == [{"a": 1, "b": 2}]
+    assert gist([message]) == [("call", "add", {"a": 1, "b": 2}), ("end", "tool_calls")]
+    assert_mended(endpoint, BROKEN)

@@ -24,6 +24,7 @@ from pydantic import BaseModel, RootModel
 from langchain_ai365vip import ChatAI365VIP
 from langchain_ai365vip.errors import AI365VIPOutputError
 from tests.endpoint import Endpoint, Pieces, in_turn
+from tests.integration_tests.agent_kit import Request, asked, gist
 
 ADD = '<tool_call>\n{"name": "add", "arguments": {"a": 1, "b": 2}}\n</tool_call>'
 BROKEN = '<tool_call>\n{"name": "add", "arguments": {"a": "one"}}\n</tool_call>'
@@ -281,7 +282,7 @@ def test_a_response_format_beside_tools_yields_calls_first_else_only_the_object(
     endpoint: Endpoint, model: ChatAI365VIP
 ) -> None:
     object_text = json.dumps({"setup": "s", "punchline": "p"})
-    endpoint.pieces = in_turn([ADD], ["The answer: ", object_text])
+    endpoint.pieces = in_turn(*[[ADD], ["The answer: ", object_text]] * 2)
     bound = model.bind_tools(
         [add],
         response_format={
@@ -289,8 +290,11 @@ def test_a_response_format_beside_tools_yields_calls_first_else_only_the_object(
             "json_schema": {"name": "Joke", "schema": Joke.model_json_schema()},
         },
     )
-    assert args_of(bound.invoke("x")) == [("add", {"a": 1, "b": 2})]
-    assert bound.invoke("x").text == object_text
+    called = [("call", "add", {"a": 1, "b": 2}), ("end", "tool_calls")]
+    given = [("text", object_text), ("end", "stop")]
+    assert [gist([bound.invoke("x")]) for _ in range(2)] == [called, given]
+    assert [gist(bound.stream("x")) for _ in range(2)] == [called, given]
+    assert asked(endpoint) == [Request([("user", "x")], ["add"], schema="Joke")] * 4
 
 
 def test_reasoning_becomes_blocks_when_asked_for_and_stays_text_otherwise(

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from pydantic import RootModel
 from langchain_ai365vip import ChatAI365VIP
 from langchain_ai365vip.errors import AI365VIPOutputError
 from tests.endpoint import Endpoint, in_turn
+from tests.integration_tests.agent_kit import Request, asked
 from tests.integration_tests.test_tools import ADD, BROKEN, Joke, add, merged
 
 
@@ -38,6 +40,9 @@ ANY: dict[str, Any] = {"tool_choice": "any"}
 SINGLE: dict[str, Any] = {"parallel_tool_calls": False}
 FORMAT: dict[str, Any] = {"response_format": JOKE}
 GROWING: dict[str, Any] = {"response_format": JOKE, "partial_objects": True}
+
+
+X = [("user", "x")]
 
 
 def gist(message: AIMessage) -> tuple[Any, ...]:
@@ -140,7 +145,13 @@ def test_a_turn_makes_these_requests_and_has_this_result(
     bound = model.bind_tools([add], **settings)
     message: AIMessage = merged(bound.stream("x")) if way == "stream" else bound.invoke("x")
     assert gist(message) == expected
-    assert endpoint.requests == len(replies)
+    first, *again = asked(endpoint)
+    assert first == Request(X, ["add"], schema="Joke" if "response_format" in settings else "")
+    # Asking again is to show the reply, and to say what is wrong with it.
+    assert again == [
+        replace(first, turns=[*X, ("assistant", reply), ("user", wanted.turns[-1][1])])
+        for reply, wanted in zip(replies[:-1], again, strict=True)
+    ]
 
 
 @pytest.fixture
