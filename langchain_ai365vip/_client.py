@@ -56,6 +56,7 @@ MAX_REDIRECTS: Final = 3
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _MAX_WAIT: Final = 60.0
 _LARGE_BODY: Final = 2**20
+_LONGEST_LIST: Final = 2**24
 _FOR_AN_ERRORS_BODY: Final = 10.0
 
 OnRetry = Callable[[tenacity.RetryCallState], Awaitable[None] | None]
@@ -291,21 +292,24 @@ class AI365VIP:
         models, body = _models_in(await self._text(request))
         if models is not None:
             return models
+        long = f", in its first {len(body):,} characters" if len(body) > _LONGEST_LIST else ""
         redact = self._redactor(self._proxy_for(request.url))
         # Such a body may repeat the key; a traceback with locals must not.
         body = shown_body(body, redact)
         raise AI365VIPResponseError(
-            f"{request.url} did not answer with a list of models, each with an id and a name. "
-            "The endpoint may not offer this call.",
+            f"{request.url} did not answer with a list of models, each with an id and a name"
+            f"{long}. The endpoint may not offer this call.",
             status_code=200,
             body=body,
         )
 
     async def _text(self, request: _Request) -> str:
         reply = await self._open_with_retries(request, None)
+        length = 0
         try:
-            while await reply.read():
-                pass
+            # A body without an end would fill the memory.
+            while length <= _LONGEST_LIST and (more := len(await reply.read())):
+                length += more
         finally:
             reply.close()
         return reply.partial_text

@@ -508,6 +508,25 @@ async def test_a_list_of_models_that_is_nested_too_deeply_is_the_same_error(
         await AI365VIP(base_url=endpoint.base_url).list_models()
 
 
+async def test_an_endless_list_of_models_is_not_read_on(endpoint: Endpoint) -> None:
+    sent = 0
+
+    async def body() -> AsyncIterator[bytes]:
+        nonlocal sent
+        yield b"["
+        while sent < 99:
+            sent += 1
+            yield b" " * 1_000_000
+
+    endpoint.response = lambda _: web.Response(body=body())
+    with pytest.raises(AI365VIPResponseError, match=r"a name, in its first 16,.* characters") as e:
+        await AI365VIP(base_url=endpoint.base_url).list_models()
+    assert len(e.value.body or "") < 10_000
+    gone = await asyncio.to_thread(endpoint.wait_until, lambda: endpoint.open_connections == 0)
+    assert gone
+    assert sent < 40
+
+
 # -- the loop ----------------------------------------------------------------------------------
 
 
