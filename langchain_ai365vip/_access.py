@@ -37,6 +37,8 @@ class Access:
         allowed_hosts: Iterable[str],
     ) -> None:
         key = api_key.get_secret_value() if isinstance(api_key, SecretStr) else api_key
+        if not isinstance(key, str | None):
+            raise TypeError(f"api_key is of type {type(key).__name__}: pass it as a string")
         if key == "":
             raise ValueError(
                 "api_key is empty, which would let everybody in: pass a key, or leave it out"

@@ -59,7 +59,7 @@ class TextSource:
     """
 
     def __init__(self, runnable: RunnableLike[Any, Any]) -> None:
-        self._runnable: Runnable[Any, Any] = coerce_to_runnable(runnable)
+        self._runnable: Runnable[Any, Any] = _as_runnable(runnable)
         self._is_graph = _is_graph(self._runnable)
         self._is_sync_only = _is_sync_only(self._runnable)
         self._takes_temperature = _takes_temperature(self._runnable)
@@ -95,6 +95,21 @@ class TextSource:
         if self._takes_temperature and request.temperature is not None:
             return self._runnable.astream(messages, temperature=request.temperature), text_of
         return self._runnable.astream(messages), text_of
+
+
+def _as_runnable(model: Any) -> Runnable[Any, Any]:
+    """Take what core takes, except a class: it is callable, and answers nothing."""
+    if not isinstance(model, type):
+        with suppress(TypeError):
+            runnable: Runnable[Any, Any] = coerce_to_runnable(model)
+            return runnable
+        what = f"a {type(model).__name__}"
+    else:
+        what = f"the class {model.__name__}, not an instance"
+    raise TypeError(
+        f"model is {what}, which cannot answer: pass a chat model, such as "
+        'init_chat_model("openai:gpt-4o"), a chain, a function of messages, or a graph'
+    )
 
 
 async def _in_threads(outputs: Iterator[Any]) -> AsyncIterator[Any]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import Future
@@ -97,6 +98,7 @@ def create_app(
             hold secrets of the model's provider.
 
     Raises:
+        TypeError: The model is none, or the key no text.
         ValueError: An option cannot be what it is; the message says why.
     """
     sources = _sources(model, model_id)
@@ -124,8 +126,8 @@ def _sources(model: Model, model_id: str | None) -> dict[str, TextSource]:
 
 
 def _positive(value: Any, option: str) -> Any:
-    if not value > 0:
-        raise ValueError(f"{option} is {value!r}; it must be greater than 0")
+    if not isinstance(value, int | float) or not value > 0:
+        raise ValueError(f"{option} is {value!r}; it must be a number greater than 0")
     return value
 
 
@@ -197,7 +199,8 @@ class LocalServer:
         """Start, and return once it listens.
 
         Raises:
-            OSError: The address cannot be had, for example because the port is in use.
+            OSError: The address cannot be had, for example because the port is in use;
+                the message says what to pass instead.
             RuntimeError: It runs already.
         """
         if self._running is not None:
@@ -209,6 +212,16 @@ class LocalServer:
         thread.start()
         try:
             self._running = ready.result()
+        except (OSError, OverflowError) as error:  # the latter of a port that can be none
+            thread.join()
+            code = getattr(error, "errno", None) or 0
+            # asyncio's words differ from version to version.
+            why = os.strerror(code) if code > 0 else getattr(error, "strerror", error)
+            raise OSError(
+                code,
+                f"the server cannot listen at host={self._host!r}, port={self._port}: {why}. Pass "
+                "another port (port=0 takes a free one), or as host an address of this machine.",
+            ) from error
         except Exception:
             thread.join()
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gc
 import http.client
 import re
@@ -23,7 +24,7 @@ from langchain_core.runnables import RunnableLambda
 
 from langchain_ai365vip import ChatAI365VIP
 from langchain_ai365vip.errors import AI365VIPAPIError, AI365VIPConnectionError, AI365VIPError
-from langchain_ai365vip.server import LocalServer
+from langchain_ai365vip.server import LocalServer, create_app
 from tests.integration_tests.server_kit import Client, ScriptedModel, chat_body, says
 
 
@@ -67,15 +68,31 @@ def test_its_url_is_an_error_before_and_after() -> None:
 def test_a_port_in_use_is_an_error_of_start() -> None:
     before = threading.active_count()
     with LocalServer(says("a")) as server:
-        other = LocalServer(says("b"), port=Client.of(server.base_url).port)
-        with pytest.raises(OSError, match="in use"):
+        port = Client.of(server.base_url).port
+        other = LocalServer(says("b"), port=port)
+        says_what = f"host='127.0.0.1', port={port}: Address already in use.*port=0 takes a free"
+        with pytest.raises(OSError, match=says_what) as raised:
             other.start()
+    assert raised.value.errno == errno.EADDRINUSE
     assert threading.active_count() == before
 
 
-def test_a_port_that_cannot_be_is_an_error_of_start() -> None:
-    with pytest.raises(OverflowError):
-        LocalServer(says("a"), port=70_000).start()
+@pytest.mark.parametrize(
+    "where",
+    [
+        pytest.param({"port": 70_000}, id="no-port"),
+        pytest.param({"host": "192.0.2.1"}, id="the-address-of-another-machine"),
+    ],
+)
+def test_where_it_cannot_listen_is_an_error_of_start_that_says_what_to_pass(
+    where: dict[str, Any],
+) -> None:
+    before = threading.active_count()
+    (name, value), *_ = where.items()
+    server = LocalServer(says("a"), api_key="k", **where)
+    with pytest.raises(OSError, match=f"{name}={value!r}.*host an address of this machine"):
+        server.start()
+    assert threading.active_count() == before
 
 
 async def test_stopping_cuts_replies_and_cancels_their_models() -> None:
@@ -137,6 +154,7 @@ OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "no concurrency": ({"max_concurrency": 0}, "max_concurrency is 0"),
     "no body": ({"max_body_size": -1}, "max_body_size is -1"),
     "no time": ({"idle_timeout": 0}, "idle_timeout is 0"),
+    "a text as number": ({"max_concurrency": "9"}, "is '9'; it must be a number"),
 }
 
 
@@ -144,6 +162,29 @@ OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
 def test_a_wrong_option_is_an_error_at_once(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         LocalServer(says("a"), **options)
+
+
+def test_a_key_that_is_no_text_is_refused_without_showing_it() -> None:
+    with pytest.raises(TypeError, match="api_key is of type int: pass it as a string"):
+        LocalServer(says("a"), api_key=123456)
+
+
+@pytest.mark.parametrize("make", [LocalServer, create_app])
+@pytest.mark.parametrize(
+    ("model", "what"),
+    [
+        pytest.param("gpt-4o", "a str", id="a-name"),
+        pytest.param({"gpt-4o": "gpt-4o"}, "a str", id="a-name-for-an-id"),
+        pytest.param(None, "a NoneType", id="none"),
+        pytest.param([says], "a list", id="a-list"),
+        pytest.param(ScriptedModel, "the class ScriptedModel, not an instance", id="a-class"),
+    ],
+)
+def test_what_cannot_answer_is_refused_with_what_to_pass(
+    make: Callable[[Any], Any], model: Any, what: str
+) -> None:
+    with pytest.raises(TypeError, match=f"model is {what}, which cannot answer: pass a chat"):
+        make(model)
 
 
 def test_a_misspelt_option_is_an_error_at_once() -> None:
@@ -256,7 +297,7 @@ def test_a_synchronous_model_does_not_keep_the_interpreter_from_ending() -> None
     script = """
         import threading
         from langchain_ai365vip import ChatAI365VIP, errors
-        from langchain_ai365vip.server import LocalServer
+        from langchain_ai365vip.server import LocalServer, create_app
 
         begun = threading.Event()
 
