@@ -234,7 +234,7 @@ class AI365VIP:
             warn(_NO_RESPONSE_FORMAT)
         try:
             client = cls(
-                base_url=base_url or cls.url,
+                base_url=cls.url if base_url is None else base_url,
                 api_key=api_key,
                 proxy=proxy,
                 timeout=Timeout.of(timeout),
@@ -698,24 +698,27 @@ def _problem_with_header(header: tuple[object, object]) -> str | None:
 _SCHEMES: Final = frozenset({"http", "https"})
 
 
-def check_base_url(value: str) -> str:
-    """Return the root of a server without trailing slashes; blank means the public site.
+def check_base_url(value: str, name: str = "base_url") -> str:
+    """Return the root of a server without trailing slashes.
 
     Raises:
         ValueError: It is not such an address, or holds credentials. The message does not
             repeat it.
     """
-    value = (value.strip() or _protocol.PUBLIC_URL).rstrip("/")
+    value = value.strip().rstrip("/")
     problem = _problem_with_base_url(parsed_url(value))
     if problem is not None:
         del value
-        raise ValueError(f"base_url must {problem}")
+        raise ValueError(f"{name} must {problem}")
     return value
 
 
 def _problem_with_base_url(url: URL) -> str | None:
     if url.scheme not in _SCHEMES or not url.host:
-        return "be an http:// or https:// address, such as http://localhost:3000"
+        return (
+            "be an http:// or https:// address, such as http://localhost:3000; left out it is "
+            "the public site"
+        )
     if url.user is not None or url.password is not None:
         return (
             "hold no user or password, they would show in logs; pass api_key, or an "

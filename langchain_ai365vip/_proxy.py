@@ -32,7 +32,7 @@ class Proxy:
         return self.url.scheme in _SOCKS
 
 
-def check_proxy(value: str | None) -> str | None:
+def check_proxy(value: str | None, name: str = "proxy") -> str | None:
     """Return a proxy's address; blank means none.
 
     Raises:
@@ -44,7 +44,7 @@ def check_proxy(value: str | None) -> str | None:
     problem = _problem_with_proxy(parsed_url(value))
     if problem is not None:
         del value  # a traceback that shows local variables must not show it
-        raise ValueError(f"proxy must {problem}")
+        raise ValueError(f"{name} must {problem}")
     return value
 
 

@@ -95,7 +95,7 @@ async def abatch_file(
         schema: A JSON schema: answers are then objects that fit it.
         retry_failed: Ask again for the rows that failed in earlier runs.
         ordered: Bring the finished output into the order of the input.
-        on_progress: Called after each row.
+        on_progress: Called when the rows are counted, and after each row.
 
     Returns:
         How it went.
@@ -108,6 +108,8 @@ async def abatch_file(
         raise ValueError(f"concurrency must be at least 1, not {concurrency}")
     source, target = Path(source), Path(target)
     progress = Progress(total=await asyncio.to_thread(_check_rows, source))
+    on_progress = on_progress or (lambda _: None)
+    on_progress(progress)
     done = await asyncio.to_thread(_resume, target, retry_failed)
     answer = answering(model, schema)
 
@@ -121,8 +123,7 @@ async def abatch_file(
                 _append(output, row)
                 progress.failed += "error" in row
                 progress.answered += "error" not in row
-                if on_progress is not None:
-                    on_progress(progress)
+                on_progress(progress)
     if ordered:
         await asyncio.to_thread(_put_in_order, target)
     return progress

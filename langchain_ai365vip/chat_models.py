@@ -9,6 +9,7 @@ import difflib
 import functools
 import json
 import logging
+import os
 import ssl
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -34,7 +35,7 @@ from langchain_core.runnables import (
     RunnablePick,
 )
 from langchain_core.tools import BaseTool
-from langchain_core.utils import from_env, secret_from_env
+from langchain_core.utils import secret_from_env
 from langchain_core.utils.function_calling import convert_to_json_schema
 from pydantic import (
     AfterValidator,
@@ -329,9 +330,11 @@ class ChatAI365VIP(BaseChatModel):
     """Id of the model, sent as it is given."""
 
     base_url: str = Field(
-        default_factory=from_env("AI365VIP_BASE_URL", default=PUBLIC_URL), validate_default=True
+        default_factory=lambda: os.environ.get("AI365VIP_BASE_URL", "").strip() or PUBLIC_URL,
+        validate_default=True,
     )
-    """Root of the server. Read from `AI365VIP_BASE_URL` when not given."""
+    """Root of the server. Read from `AI365VIP_BASE_URL` when not given; if that is empty or not
+    set either, the public site."""
 
     api_key: SecretStr | None = Field(
         default_factory=secret_from_env("AI365VIP_API_KEY", default=None)
@@ -470,12 +473,12 @@ class ChatAI365VIP(BaseChatModel):
     @field_validator("base_url")
     @classmethod
     def _check_base_url(cls, value: str) -> str:
-        return check_base_url(value)
+        return check_base_url(value, "base_url (or AI365VIP_BASE_URL)")
 
     @field_validator("proxy")
     @classmethod
     def _check_proxy(cls, value: SecretStr | None) -> SecretStr | None:
-        proxy = check_proxy(_revealed(value))
+        proxy = check_proxy(_revealed(value), "proxy (or AI365VIP_PROXY)")
         return None if proxy is None else SecretStr(proxy)
 
     @field_validator("default_headers")

@@ -10,7 +10,7 @@ import typer
 
 from langchain_ai365vip._cli.exits import MEANINGS, Exit, ending
 from langchain_ai365vip._cli.target import REQUEST, Target, with_target
-from langchain_ai365vip._cli.terminal import say, warnings_as_notes
+from langchain_ai365vip._cli.terminal import note, say, warnings_as_notes
 from langchain_ai365vip._version import __version__
 
 # "\b" keeps the lines as they are.
@@ -151,8 +151,11 @@ def models(*, target: Target, debug: Debug = False) -> None:
         from langchain_ai365vip._cli.endpoints import opened
 
         with opened(target) as client:
-            for listed in client.list_models():
-                say(listed.id, listed.name)
+            listed = client.list_models()
+            for each in listed:
+                say(each.id, each.name)
+            if not listed:
+                note("The endpoint lists no models; --model takes any id that it knows.")
 
 
 @app.command()

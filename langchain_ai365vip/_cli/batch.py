@@ -26,17 +26,23 @@ def answer_rows(
     ordered: bool,
 ) -> Exit:
     """Answer the rows of a file, and say how it went."""
-    with _bar() as show:
-        progress = batch_file(
-            source,
-            target,
-            client,
-            concurrency=concurrency,
-            schema=None if schema is None else _schema(schema),
-            retry_failed=retry_failed,
-            ordered=ordered,
-            on_progress=show,
-        )
+    try:
+        with _bar() as show:
+            progress = batch_file(
+                source,
+                target,
+                client,
+                concurrency=concurrency,
+                schema=None if schema is None else _schema(schema),
+                retry_failed=retry_failed,
+                ordered=ordered,
+                on_progress=show,
+            )
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"Stopped; {_rows_in(target)} rows are in {target}. Run the same command again to go "
+            "on."
+        ) from None
     note(
         f"{progress.answered} answered, {progress.failed} failed, {progress.skipped} were there "
         f"before: {target}"
@@ -44,6 +50,13 @@ def answer_rows(
     if progress.failed:
         note("Failed rows hold their error; --retry-failed asks for them again.")
     return Exit.FAILED if progress.failed else Exit.OK
+
+
+def _rows_in(target: Path) -> int:
+    if not target.exists():
+        return 0
+    with target.open("rb") as file:
+        return sum(line.endswith(b"\n") for line in file)
 
 
 def _schema(path: Path) -> dict[str, Any]:
@@ -77,11 +90,13 @@ def _bar() -> Iterator[Callable[[Progress], None]]:
         TimeRemainingColumn(),
     )
     with Bar(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=None, rate=0.0, failed=0)
+        # Shown once the rows are counted.
+        task = bar.add_task("", visible=False, rate=0.0, failed=0)
 
         def show(progress: Progress) -> None:
             bar.update(
                 task,
+                visible=True,
                 total=progress.total,
                 completed=progress.done,
                 rate=progress.rate,

@@ -14,6 +14,9 @@ from langchain_ai365vip.errors import AI365VIPError
 
 _QUESTION: Final = "Say OK."
 _SHOWN: Final = 60
+_REFUSED_KEY: Final = (
+    "The key that --api-key or AI365VIP_API_KEY gave is refused: ask whoever runs the endpoint."
+)
 # What stands in the way of every request: then the second need not be tried.
 _NO_WAY: Final = frozenset(
     {Exit.NAME, Exit.REFUSED, Exit.TLS, Exit.TIMEOUT, Exit.PROXY, Exit.CHALLENGE}
@@ -33,7 +36,8 @@ def check(model: ChatAI365VIP) -> Exit:
     if code is not Exit.OK:
         meaning = MEANINGS[code]
         say(f"result    {meaning.headline}")
-        say(f"next      {meaning.next_step or 'See the message above.'}")
+        refused = code is Exit.KEY and model.api_key  # an empty one is none
+        say(f"next      {_REFUSED_KEY if refused else meaning.next_step or 'See above.'}")
         return code
     say("result    ok")
     return Exit.OK

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import sys
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from langchain_ai365vip import ChatAI365VIP
-from langchain_ai365vip._cli.failures import UserError, refined
+from langchain_ai365vip._cli.failures import UserError, log_in_options, refined
 from langchain_ai365vip._cli.target import Target
 from langchain_ai365vip._cli.terminal import is_terminal, note
 from langchain_ai365vip.errors import AI365VIPError
@@ -39,6 +40,7 @@ def opened(target: Target, **more: Any) -> Iterator[ChatAI365VIP]:
         )
     with _served(target) if in_process else nullcontext(target.settings()) as settings:
         model = ChatAI365VIP(**settings, **more)
+        logging.getLogger("langchain_ai365vip").addFilter(log_in_options)
         try:
             yield model
         except AI365VIPError as exc:

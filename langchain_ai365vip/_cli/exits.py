@@ -113,9 +113,11 @@ def ending(*, debug: bool) -> Iterator[None]:
     """
     try:
         yield
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as exc:
         if is_terminal(sys.stderr):
             note("")  # the terminal's own ^C stands on this line
+        if exc.args:
+            note(str(exc))
         sys.exit(Exit.INTERRUPTED)
     except BrokenPipeError:
         # The interpreter flushes standard output at its exit, and would complain.

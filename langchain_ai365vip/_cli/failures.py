@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import socket
 import traceback
 from typing import Final
@@ -16,6 +18,37 @@ from langchain_ai365vip._cli.terminal import note
 
 # What our own code and the operating system raise with a message meant for the user.
 _PLAIN: Final = (errors.AI365VIPError, ImportError, OSError, ValueError)
+
+# What messages call a setting in Python, and what it is here; a plain word only in quotes.
+_OPTIONS: Final = {
+    **{f"`{name}`": f"--{name}" for name in ("model", "proxy", "timeout", "temperature")},
+    **{name: f"--{name.replace('_', '-')}" for name in ("base_url", "api_key", "ca_bundle")},
+    "max_tokens": "--max-tokens",
+    "system_prompt": "--system",
+    "allowed_origins": "--allow-origin",
+    "allowed_hosts": "--allow-host",
+    'host="127.0.0.1"': "--host 127.0.0.1",
+    "port=0": "--port 0",
+    "list_models()": "`ai365vip models`",
+    "the error's partial_text": "the output",
+    # There is no option for these.
+    "the messages and extra_body": "the messages",
+    "api_key, or an Authorization header in default_headers": "--api-key",
+}
+_NAMES: Final = re.compile(
+    rf"(?<![\w/.-])(?:{'|'.join(map(re.escape, sorted(_OPTIONS, reverse=True)))})(?!\w)"
+)
+
+
+def in_options(text: str) -> str:
+    """Name settings as the command line does."""
+    return _NAMES.sub(lambda name: _OPTIONS[name[0]], text)
+
+
+def log_in_options(record: logging.LogRecord) -> bool:
+    """Be a filter that does the same with what is logged, such as a retry."""
+    record.msg, record.args = in_options(record.getMessage()), None
+    return True
 
 
 class UserError(Exception):
@@ -71,17 +104,20 @@ def exit_code(error: Exception) -> Exit:
 def _problem(detail: ErrorDetails) -> str:
     setting = ".".join(map(str, detail["loc"]))
     text = detail["msg"].removeprefix("Value error, ")
-    return f"Wrong setting: {text if text.startswith(setting) else f'{setting}: {text}'}"
+    said = text.removeprefix(setting) if text.startswith(setting) else f": {text}"
+    return f"Wrong setting: {in_options(f'`{setting}`').strip('`')}{in_options(said)}"
 
 
 def message(error: Exception) -> str:
     """Put an error into words for somebody who typed a command."""
     if isinstance(error, ValidationError):
         return "; ".join(_problem(each) for each in error.errors())
-    if isinstance(error, FileNotFoundError) and error.filename:
-        return f"There is no file or directory {str(error.filename)!r}: check the path."
-    if isinstance(error, (UserError, *_PLAIN)) and str(error):
+    if isinstance(error, OSError) and error.filename:
+        return f"{str(error.filename)!r}: {error.strerror}. Check the path, and who may use it."
+    if isinstance(error, UserError):
         return str(error)
+    if isinstance(error, _PLAIN) and str(error):
+        return in_options(str(error))
     return (
         f"Something unexpected happened, {type(error).__name__}: {error} (--debug shows where; "
         "please report it)"

@@ -10,8 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from pydantic import ValidationError
+
 from langchain_ai365vip._cli.endpoints import loaded
-from langchain_ai365vip._cli.failures import UserError
+from langchain_ai365vip._cli.failures import UserError, in_options
 from langchain_ai365vip._cli.terminal import note, say
 from langchain_ai365vip.server import LocalServer
 
@@ -23,7 +25,7 @@ def chosen(*, local: bool, gguf: Path | None, model: str | None) -> Iterator[Any
     """Give the model that the options name.
 
     Raises:
-        UserError: None or several are named, or the name is of no known provider.
+        UserError: None or several are named, or the one that is named cannot be made.
         ImportError: A package is missing; the message says which to install.
     """
     if local + (gguf is not None) + (model is not None) != 1:
@@ -36,7 +38,7 @@ def chosen(*, local: bool, gguf: Path | None, model: str | None) -> Iterator[Any
 
 
 def _by_name(name: str) -> Any:
-    provider, colon, _ = name.partition(":")
+    provider, colon, model = name.partition(":")
     if not colon:
         raise UserError(
             f"--model {name}: expected PROVIDER:NAME, as in openai:gpt-4o or ollama:qwen3."
@@ -49,9 +51,28 @@ def _by_name(name: str) -> Any:
             f"langchain-{provider.replace('_', '-')}"
         ) from exc
     try:
-        return init_chat_model(name)
-    except ValueError as exc:
-        raise UserError(f"--model {name}: {exc}") from exc
+        return init_chat_model(model, model_provider=provider)
+    except ImportError:
+        raise
+    except Exception as exc:  # a provider's own, such as for a missing key
+        # A validation error's own text shows values.
+        faults = exc.errors() if isinstance(exc, ValidationError) else [{"msg": str(exc)}]
+        said = "; ".join(
+            ": ".join((*map(str, each.get("loc", ())), each["msg"])) for each in faults
+        )
+        said = _without_keys(" ".join(said.split())).rstrip(".")
+        raise UserError(
+            f"--model {name}: LangChain or the provider's package says: {said}. "
+            "Correct the name, or set what is missing in the environment (for openai: "
+            "OPENAI_API_KEY)."
+        ) from exc
+
+
+def _without_keys(text: str) -> str:
+    for name, value in os.environ.items():
+        if len(value) > 5 and name.endswith(("KEY", "TOKEN", "SECRET", "PASSWORD")):
+            text = text.replace(value, "[redacted]")
+    return text
 
 
 def key(option: str | None) -> str | None:
@@ -72,16 +93,13 @@ def serve(model: Any, **options: Any) -> None:
     try:
         server = LocalServer(model, **options)
     except ValueError as exc:
-        raise UserError(str(exc)) from exc
+        raise UserError(in_options(str(exc))) from exc
     stop = threading.Event()
     with _on_signals(stop):
         try:
             server.start()
         except OSError as exc:
-            raise UserError(
-                f"Cannot listen on {options['host']}, port {options['port']}: {exc.strerror}. "
-                "--port 0 takes a free one."
-            ) from exc
+            raise UserError(in_options(str(exc.strerror))) from exc
         try:
             say(server.base_url)
             note("Serving POST /api/chat and /api/models there. Ctrl-C stops it.")

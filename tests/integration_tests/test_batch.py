@@ -87,7 +87,7 @@ def test_every_kind_of_row_is_answered_with_its_id(
         {"id": 2, "index": 2, "output": "Ü"},
     ]
     assert (progress.answered, progress.failed, progress.skipped) == (3, 0, 0)
-    assert seen == [(1, 3), (2, 3), (3, 3)]
+    assert seen == [(0, 3), (1, 3), (2, 3), (3, 3)]
     assert "Be brief." in {body["prompt"] for body in endpoint.bodies}
 
 

@@ -78,6 +78,7 @@ def test_a_terminal_is_shown_the_rows_done_the_rate_and_the_failures(
     endpoint.response, endpoint.paced = refuse, True
     options = ["-o", str(target), "--concurrency", "1", "--base-url", endpoint.base_url]
     with Terminal("batch", str(source), *options, kind="xterm") as terminal:
+        terminal.wait_for("0/3")
         endpoint.release(3)
         terminal.wait_for("2/3")
         terminal.wait_for(" rows/s")
@@ -101,6 +102,9 @@ def test_ctrl_c_leaves_whole_lines_and_the_same_command_goes_on(
         assert paced.wait_until(lambda: target.exists() and len(rows(target)) == 5, PATIENCE)
         process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE) == Exit.INTERRUPTED
+        assert process.stderr is not None
+        said = process.stderr.read().decode()
+    assert said == f"Stopped; 5 rows are in {target}. Run the same command again to go on.\n"
     written = [row["id"] for row in rows(target)]
     in_flight = paced.requests - len(written)
     assert 0 < in_flight <= 3

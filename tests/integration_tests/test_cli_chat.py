@@ -7,10 +7,12 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from types import ModuleType
 
 import pytest
 from langchain_core.language_models import FakeListChatModel
 from langchain_core.messages import HumanMessage
+from pydantic import BaseModel, ValidationError
 
 from langchain_ai365vip import ChatAI365VIP, __version__
 from langchain_ai365vip._cli.chat import Conversation, answer
@@ -155,8 +157,71 @@ def test_serving_on_a_port_in_use_is_explained(
     assert ended.value.code == Exit.USAGE
     shown = capsys.readouterr()
     assert shown.out == ""
-    assert f"Cannot listen on 127.0.0.1, port {port}" in shown.err
-    assert "--port 0 takes a free one" in shown.err
+    assert f"host='127.0.0.1', port={port}: Address already in use" in shown.err
+    assert "(--port 0 takes a free one)" in shown.err
+
+
+class Provider:
+    """A provider's class, in the place of its package's."""
+
+    fault: Exception
+
+    def __init__(self, **_: object) -> None:
+        raise self.fault
+
+
+class OtherError(Exception):
+    """As providers' packages have their own."""
+
+
+class Settings(BaseModel):
+    temperature: float
+
+
+def a_fault_of_validation() -> Exception:
+    with pytest.raises(ValidationError) as raised:
+        Settings(temperature="sk-of-the-provider")
+    return raised.value
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        pytest.param(
+            OtherError("Missing credentials.\n\nPass an `api_key`, or set XAI_API_KEY."),
+            "Missing credentials. Pass an `api_key`, or set XAI_API_KEY.",
+            id="of-its-own",
+        ),
+        pytest.param(ValueError("Did not find xai_api_key."), "Did not find xai_", id="value"),
+        pytest.param(OtherError("Bad sk-of-the-provider!"), "Bad [redacted]!", id="with-a-key"),
+        pytest.param(a_fault_of_validation(), "temperature: Input should be", id="validation"),
+    ],
+)
+def test_a_provider_that_refuses_to_be_made_is_explained_in_a_line_without_secrets(
+    run: Run, monkeypatch: pytest.MonkeyPatch, fault: Exception, says: str
+) -> None:
+    package = ModuleType("langchain_xai")
+    package.ChatXAI = Provider  # type: ignore[attr-defined]  # what a package is made of
+    monkeypatch.setitem(sys.modules, "langchain_xai", package)
+    monkeypatch.setenv("XAI_API_KEY", "sk-of-the-provider")
+    monkeypatch.setattr(Provider, "fault", fault, raising=False)
+    ran = run("serve", "--model", "xai:grok")
+    assert (ran.code, ran.out) == (Exit.USAGE, "")
+    assert ran.err.startswith("ai365vip: --model xai:grok: LangChain or the provider's package")
+    assert says in ran.err
+    assert "set what is missing in the environment" in ran.err
+    assert ran.err.count("\n") == 1
+    assert "sk-of-the-provider" not in ran.err
+    assert "report" not in ran.err
+
+
+def test_serving_a_model_of_an_unknown_provider_lists_the_known_ones(run: Run) -> None:
+    ran = run("serve", "--model", "nobody:gpt-4o")
+    assert ran.code == Exit.USAGE
+    assert "nobody" in ran.err
+    assert "openai" in ran.err
+    assert "model_provider" not in ran.err
+    assert ran.err.count("\n") == 1
 
 
 def test_serving_beyond_this_machine_without_a_key_is_refused(

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import trustme
+from aiohttp import web
 from langchain_core.language_models import FakeListChatModel
 
 from langchain_ai365vip._cli.exits import MEANINGS, Exit
@@ -83,11 +84,11 @@ def closed_url() -> str:
     return f"http://127.0.0.1:{port}"
 
 
-def assert_found(ran: Ran, code: Exit) -> None:
+def assert_found(ran: Ran, code: Exit, next_step: str = "") -> None:
     """The exit code, the finding in words and what to do next are all there, and no trace."""
     assert ran.code == code, ran
     assert f"result    {MEANINGS[code].headline}\n" in ran.out
-    assert f"next      {MEANINGS[code].next_step}\n" in ran.out
+    assert f"next      {next_step or MEANINGS[code].next_step}" in ran.out
     assert ran.err == ""
 
 
@@ -130,10 +131,32 @@ def test_a_wrong_key_is_found_and_never_shown(run: Run) -> None:
     with LocalServer(model, api_key=KEY) as server:
         wrong = run("check", "--base-url", server.base_url, "--api-key", "sk-wrong", "--debug")
         right = run("check", "--base-url", server.base_url, "--api-key", KEY, "--debug")
-    assert_found(wrong, Exit.KEY)
+        none = run("check", "--base-url", server.base_url)
+    assert_found(none, Exit.KEY)
+    assert_found(wrong, Exit.KEY, "The key that --api-key or AI365VIP_API_KEY gave is refused")
     assert "sk-wrong" not in wrong.out
     assert right.code == Exit.OK
     assert KEY not in right.out + right.err
+
+
+def test_an_endpoint_that_lists_no_models_is_said_to(run: Run, endpoint: Endpoint) -> None:
+    endpoint.models = []
+    ran = run("models", "--base-url", endpoint.base_url)
+    assert (ran.code, ran.out) == (Exit.OK, "")
+    assert "lists no models; --model takes any id" in ran.err
+
+
+def test_advice_names_options_and_commands_not_python(run: Run, endpoint: Endpoint) -> None:
+    endpoint.response = lambda _: web.Response(status=404)
+    ran = run("models", "--base-url", endpoint.base_url)
+    assert "Check --model (`ai365vip models` shows" in ran.err
+    assert "and --base-url: /api/chat is" in ran.err
+    endpoint.response = lambda _: web.Response(status=413)
+    assert ran_out(run("check", "--base-url", endpoint.base_url)).endswith("Check the messages.")
+
+
+def ran_out(ran: Ran) -> str:
+    return next(line for line in ran.out.splitlines() if line.startswith("chat"))
 
 
 def test_the_key_comes_from_the_environment(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +181,7 @@ def test_a_wrong_setting_of_the_environment_is_wrong_usage(
     monkeypatch.setenv(variable, value)
     ran = run(command)
     assert ran.code == Exit.USAGE
-    assert variable.removeprefix("AI365VIP_").lower() in ran.err
+    assert f"(or {variable}) must" in ran.err
     assert "PASSWORD" not in ran.out + ran.err
 
 

@@ -70,7 +70,6 @@ def test_a_field_has_its_documented_default(name: str) -> None:
         pytest.param("model", "gpt-4o", "gpt-4o", id="model"),
         pytest.param("base_url", "http://h:1/a/", "http://h:1/a", id="one-trailing-slash"),
         pytest.param("base_url", " http://h:1// ", "http://h:1", id="slashes-and-blanks"),
-        pytest.param("base_url", "", "https://chat.ai365vip.com", id="blank-base_url"),
         pytest.param("api_key", "k", "k", id="api_key"),
         pytest.param("api_key", SecretStr("k"), "k", id="secret-api_key"),
         pytest.param("proxy", " http://h:1 ", "http://h:1", id="proxy"),
@@ -114,13 +113,25 @@ def test_a_field_is_read_from_its_environment_variable(
     assert revealed(getattr(ChatAI365VIP(), name)) == value
 
 
+@pytest.mark.parametrize("value", ["", " "])
+def test_an_empty_variable_for_the_base_url_is_as_good_as_none(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AI365VIP_BASE_URL", value)
+    assert ChatAI365VIP().base_url == "https://chat.ai365vip.com"
+
+
 @pytest.mark.parametrize(
     ("name", "value", "says"),
     [
-        ("base_url", "http://user:PASSWORD@host", "base_url must hold no user"),
-        ("base_url", "ftp://host", "base_url must be an http"),
-        ("proxy", "foo://user:PASSWORD@host", "proxy must be an http"),
-        ("proxy", "http://", "proxy must name a host"),
+        (
+            "base_url",
+            "http://user:PASSWORD@host",
+            r"base_url \(or AI365VIP_BASE_URL\) must hold no user",
+        ),
+        ("base_url", "ftp://host", r"base_url \(or AI365VIP_BASE_URL\) must be an http"),
+        ("proxy", "foo://user:PASSWORD@host", r"proxy \(or AI365VIP_PROXY\) must be an http"),
+        ("proxy", "http://", r"proxy \(or AI365VIP_PROXY\) must name a host"),
     ],
 )
 def test_a_setting_of_the_environment_is_checked_as_an_argument_is(
@@ -167,17 +178,41 @@ def test_one_field_under_two_names_is_refused(names: tuple[str, str]) -> None:
     [
         pytest.param("model", "", "at least 1 character", id="blank-model"),
         pytest.param("model", 3, "valid string", id="model-number"),
-        pytest.param("base_url", f"ftp://{SENTINEL}", "base_url must be an http", id="scheme"),
-        pytest.param("base_url", f"{SENTINEL}:3000", "base_url must be an http", id="no-scheme"),
+        pytest.param(
+            "base_url",
+            f"ftp://{SENTINEL}",
+            r"base_url \(or AI365VIP_BASE_URL\) must be an http",
+            id="scheme",
+        ),
+        pytest.param(
+            "base_url",
+            f"{SENTINEL}:3000",
+            r"base_url \(or AI365VIP_BASE_URL\) must be an http",
+            id="no-scheme",
+        ),
+        pytest.param("base_url", "", "left out it is the public site", id="blank-base_url"),
+        pytest.param("base_url", " ", "left out it is the public site", id="blank-base_url-2"),
         pytest.param("base_url", f"http://u:{SENTINEL}@h", "no user or password", id="password"),
         pytest.param("base_url", f"http://{SENTINEL}@h", "no user or password", id="user"),
         pytest.param("base_url", f"http://h/?k={SENTINEL}", "no query", id="query"),
-        pytest.param("base_url", f"http://h:{SENTINEL}", "base_url must be an http", id="port"),
+        pytest.param(
+            "base_url",
+            f"http://h:{SENTINEL}",
+            r"base_url \(or AI365VIP_BASE_URL\) must be an http",
+            id="port",
+        ),
         pytest.param("base_url", "http://h/api/chat", "is appended to it", id="endpoint"),
         pytest.param("base_url", None, "valid string", id="no-base_url"),
-        pytest.param("proxy", f"gopher://{SENTINEL}", "proxy must be an http", id="proxy-scheme"),
-        pytest.param("proxy", f"u:{SENTINEL}@h:1", "proxy must", id="proxy-no-scheme"),
-        pytest.param("proxy", "http://", "proxy must", id="proxy-no-host"),
+        pytest.param(
+            "proxy",
+            f"gopher://{SENTINEL}",
+            r"proxy \(or AI365VIP_PROXY\) must be an http",
+            id="proxy-scheme",
+        ),
+        pytest.param(
+            "proxy", f"u:{SENTINEL}@h:1", r"proxy \(or AI365VIP_PROXY\) must", id="proxy-no-scheme"
+        ),
+        pytest.param("proxy", "http://", r"proxy \(or AI365VIP_PROXY\) must", id="proxy-no-host"),
         pytest.param("api_key", {SENTINEL: 1}, "valid string", id="api_key"),
         pytest.param("temperature", -1, "greater than or equal to 0", id="temperature-negative"),
         pytest.param("temperature", math.inf, "finite", id="temperature-infinite"),

@@ -14,7 +14,13 @@ from langchain_ai365vip import ChatAI365VIP, errors
 from langchain_ai365vip._cli.app import app
 from langchain_ai365vip._cli.chat import read_prompt
 from langchain_ai365vip._cli.exits import MEANINGS, Exit, ending
-from langchain_ai365vip._cli.failures import UnknownHostError, UserError, exit_code, message
+from langchain_ai365vip._cli.failures import (
+    UnknownHostError,
+    UserError,
+    exit_code,
+    in_options,
+    message,
+)
 
 
 class _Input(io.TextIOWrapper):
@@ -120,14 +126,21 @@ def test_a_wrong_setting_is_named_and_its_value_is_not_shown() -> None:
     with pytest.raises(ValidationError) as caught:
         ChatAI365VIP(base_url="http://ann:secret@host")
     text = message(caught.value)
-    assert text.startswith("Wrong setting: base_url must hold no user or password")
+    assert text.startswith(
+        "Wrong setting: --base-url (or AI365VIP_BASE_URL) must hold no user or password"
+    )
+    assert text.endswith("pass --api-key")
     assert "secret" not in text
 
 
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        pytest.param(FileNotFoundError(2, "No such file", "m.gguf"), "'m.gguf': check", id="file"),
+        pytest.param(
+            IsADirectoryError(21, "Is a directory", "/etc"),
+            "'/etc': Is a directory. Check",
+            id="file",
+        ),
         pytest.param(ImportError("pip install x"), "pip install x", id="missing-package"),
         pytest.param(KeyError("k"), "unexpected happened, KeyError: 'k' (--debug", id="a-defect"),
     ],
@@ -135,6 +148,22 @@ def test_a_wrong_setting_is_named_and_its_value_is_not_shown() -> None:
 def test_other_errors_become_one_line(error: Exception, expected: str) -> None:
     assert expected in message(error)
     assert "\n" not in message(error)
+
+
+@pytest.mark.parametrize(
+    ("python", "terminal"),
+    [
+        ("Check api_key (or AI365VIP_API_KEY).", "Check --api-key (or AI365VIP_API_KEY)."),
+        ("Try a larger `timeout`, the model.", "Try a larger --timeout, the model."),
+        ("ca_bundle='x' is none", "--ca-bundle='x' is none"),
+        ('pass api_key, or host="127.0.0.1"', "pass --api-key, or --host 127.0.0.1"),
+        ("http://h/base_url/api_key_id", "http://h/base_url/api_key_id"),
+    ],
+)
+def test_settings_are_named_as_options(python: str, terminal: str) -> None:
+    assert in_options(python) == terminal
+    assert message(errors.AI365VIPError(python)) == terminal
+    assert message(UserError(python)) == python
 
 
 @pytest.mark.parametrize("debug", [True, False])

@@ -75,6 +75,7 @@ def test_an_argument_that_the_wire_cannot_carry_is_an_error(name: str) -> None:
         pytest.param({"token_limit": 0}, "token_limit must be 1 or more", id="token-limit"),
         pytest.param({"max_retries": -1}, "max_retries must be 0 or more", id="retries"),
         pytest.param({"base_url": "ftp://host"}, "base_url must be an http", id="scheme"),
+        pytest.param({"base_url": ""}, "base_url must be an http.*left out", id="empty"),
         pytest.param({"base_url": "http://me:pw@host"}, "base_url must hold no user", id="user"),
         pytest.param({"proxy": "gopher://host"}, "proxy must be an http", id="proxy-scheme"),
         pytest.param({"proxy": "http://"}, "proxy must", id="proxy-host"),
