@@ -5,7 +5,8 @@ A `Turn` yields the events of `_tool_parser` (text, reasoning, calls). What a re
 
 - free: text and calls are passed on at once;
 - a call is forced: nothing is passed on until one is complete; a reply without one is
-  answered with a correction, once, and the second failure is an error;
+  answered with a correction, once, and the second failure is an error. So is one that
+  max_tokens cut: the call alone, which is then asked for, may be short enough;
 - an object is asked for: it is passed on whole, once it fits its schema; a reply that does
   not fit is answered with what is wrong, once, and then passed on as it is.
 
@@ -259,7 +260,10 @@ class Turn:
             errors = [event.error for event in held if isinstance(event, InvalidCall)]
             said = self.exchanges[-1][1].partial_text
             for_object = self._rules.call_schema is not None
-            raise no_forced_call(errors, said, cut_off=self._cut_off, for_object=for_object)
+            limit = self._rules.max_tokens if self._cut_by == "length" else None
+            raise no_forced_call(
+                errors, said, cut_off=self._cut_off, limit=limit, for_object=for_object
+            )
         for each in held:
             yield each
 
@@ -411,7 +415,12 @@ def _text(text: str) -> Sequence[Text]:
 
 
 def no_forced_call(
-    errors: Sequence[str], said: str, *, cut_off: bool, for_object: bool
+    errors: Sequence[str],
+    said: str,
+    *,
+    cut_off: bool,
+    limit: int | None = None,
+    for_object: bool,
 ) -> AI365VIPOutputError:
     """Return the error for a call that had to come and did not, or not as it had to be.
 
@@ -419,10 +428,13 @@ def no_forced_call(
         errors: What is wrong with each call that came.
         said: The model's reply.
         cut_off: Whether the reply was cut off.
+        limit: The `max_tokens` that cut it, where that is known.
         for_object: Whether the call was to bring an object that was asked for.
     """
     what = f"made a call that does not fit ({' '.join(errors)})" if errors else "made no call"
-    if cut_off:
+    if limit is not None:
+        advice = f"The reply was cut off by max_tokens={limit}: raise it, or ask for less."
+    elif cut_off:
         advice = (
             "The reply was cut off: raise max_tokens if it is set, or ask for less, for servers "
             "have limits of their own."

@@ -208,6 +208,7 @@ def test_the_correction_says_which_calls_stand_and_repeats_are_left_out(
 
 
 HALF = call("Joke", setup="s")
+LONG_ADD = call("add", a=1, b=int("2" * 200))
 MISSING = "The arguments are not valid: punchline: is required and missing."
 
 
@@ -219,7 +220,7 @@ MISSING = "The arguments are not valid: punchline: is required and missing."
         pytest.param(
             call("Joke", setup="s" * 100, punchline="p"),
             {"max_tokens": 10},
-            "The reply was cut off: raise max_tokens",
+            "The reply was cut off",
             id="cut",
         ),
     ],
@@ -243,6 +244,32 @@ def test_an_object_that_a_call_does_not_bring_is_an_error_that_says_why(
         assert says in str(result["parsing_error"])
         assert result["raw"].text == ("" if "<" in reply else reply)
     assert endpoint.requests == 6
+
+
+CUT_SHORT = "The reply was cut off by max_tokens=60: raise it, or ask for less."
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "says"),
+    [
+        pytest.param("w " * 99, "w " * 99, f"made no call, even .* {CUT_SHORT}", id="in prose"),
+        pytest.param("w " * 99, LONG_ADD, f"does not fit .* {CUT_SHORT}", id="inside a call"),
+        pytest.param("w " * 99, "No.", "leaves it the choice", id="not the second time"),
+        pytest.param(LONG_ADD, ADD, None, id="then a short call"),
+        pytest.param("w " * 99, ADD, None, id="then no prose"),
+    ],
+)
+def test_a_forced_call_that_max_tokens_cut_is_asked_for_again_and_the_error_names_the_limit(
+    endpoint: Endpoint, model: ChatAI365VIP, first: str, second: str, says: str | None
+) -> None:
+    endpoint.pieces = in_turn([first], [second])
+    bound = model.bind_tools([add], tool_choice="any")
+    if says is None:
+        assert gist(bound.invoke("x", max_tokens=60)) == ("", [ONE], [], "tool_calls")
+    else:
+        with pytest.raises(AI365VIPOutputError, match=says):
+            bound.invoke("x", max_tokens=60)
+    assert endpoint.requests == 2
 
 
 def merged_dicts(parts: Any) -> dict[str, Any]:
