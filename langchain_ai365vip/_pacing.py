@@ -58,7 +58,7 @@ class ReadingPauses:
     reads about one word; what has come in the meantime is then read in one go. The first
     text of a reply never waits, and neither does a consumer for text that is there. Measured
     with 1,000 replies of twenty tokens a second: half the CPU, the 95th percentile of the
-    delay between chunks 270 ms instead of 200, nearly all of which is the garbage collector's.
+    delay between chunks 265 ms instead of 220; without the garbage collector, 201 and 51.
 
     Attributes:
         length: Seconds that a pause has now; 0 for none.
