@@ -25,12 +25,12 @@ def _arguments() -> argparse.Namespace:
         description="Compare ChatAI365VIP with a bare aiohttp session and with its peers.",
     )
     add = parser.add_argument
-    add("--quick", action="store_true", help="a shorter run of about two minutes, no growth curves")
+    add("--quick", action="store_true", help="a run of three minutes, without growth and charts")
     add("--rounds", type=int, help="rounds of every scenario (default: 5, quick: 3)")
     add(
         "--slow-rounds",
         type=int,
-        default=2,
+        default=5,
         help="rounds of the peers at 1,000 streams (%(default)s)",
     )
     add("--growth-rounds", type=int, default=3, help="rounds of the growth curves (%(default)s)")
@@ -56,7 +56,7 @@ def _arguments() -> argparse.Namespace:
     add(
         "--update",
         action="store_true",
-        help="put what is measured into the figures of --json, and keep the others",
+        help="put each adapter's figures in place of those that --json has, and keep the others",
     )
     add("--draw", action="store_true", help="measure nothing: draw and print the figures of --json")
     return parser.parse_args()

@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 
 from tests.benchmarks.adapters import ENTRIES
-from tests.benchmarks.report import significant
+from tests.benchmarks.writing import significant
 
 _STREAMS = {"one": 1, "fifty": 50, "two-hundred": 200, "thousand": 1000}
 _FLOOR = "floor: bare session + core's astream"
@@ -21,10 +21,15 @@ _COLOURS = {
     "ollama": "#009E73",
     "openai": "#D55E00",
 }
+# A peer without its limit on connections has the colour that it has with it.
+_COLOURS |= {f"{peer}-unlimited": _COLOURS[peer] for peer in ("mistral", "ollama")}
+_STYLES = {"floor": "--", "bare": "--", "mistral-unlimited": ":", "ollama-unlimited": ":"}
 _LABELS = {
     "floor": _FLOOR,
     "bare": "bare aiohttp session",
     "lines": "line-iterating provider",
+    "mistral-unlimited": "ChatMistralAI, no limit",
+    "ollama-unlimited": "ChatOllama, no limit",
 }
 
 
@@ -57,7 +62,8 @@ def _save(figure: Any, directory: Path, name: str) -> list[Path]:
 
 def _cpu_chart(report: dict[str, Any], pyplot: Any) -> Any:
     figure, axes = pyplot.subplots(figsize=(8, 4.6), layout="constrained")
-    for adapter in ("openai", "ollama", "mistral", "ours", "floor", "bare"):
+    peers = ("openai", "ollama", "ollama-unlimited", "mistral", "mistral-unlimited")
+    for adapter in (*peers, "ours", "floor", "bare"):
         points = [
             (streams, cost)
             for scenario, streams in _STREAMS.items()
@@ -70,7 +76,7 @@ def _cpu_chart(report: dict[str, Any], pyplot: Any) -> Any:
                 label=_label(adapter),
                 marker="o",
                 linewidth=3 if adapter == "ours" else 1.6,
-                linestyle="--" if adapter in ("floor", "bare") else "-",
+                linestyle=_STYLES.get(adapter, "-"),
             )
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -86,22 +92,26 @@ def _cpu_chart(report: dict[str, Any], pyplot: Any) -> Any:
 
 
 def _first_text_chart(report: dict[str, Any], pyplot: Any) -> Any:
-    figure, panels = pyplot.subplots(1, 2, figsize=(8, 3.2), layout="constrained", sharey=True)
-    adapters = ("lines", "openai", "ollama", "mistral", "ours", "bare")
-    titles = (("first", "one stream"), ("two-hundred", "200 streams started together"))
+    figure, panels = pyplot.subplots(1, 2, figsize=(8, 3.6), layout="constrained", sharey=True)
+    unlimited = ("ollama-unlimited", "mistral-unlimited")
+    adapters = ("lines", "openai", "ollama", "mistral", *unlimited, "ours", "bare")
+    titles = (
+        ("first", "calls one after the other"),
+        ("two-hundred", "200 streams started together"),
+    )
     for axes, (scenario, title) in zip(panels, titles, strict=True):
         rows = [
-            (adapter, value)
-            for adapter in adapters
+            (at, adapter, value)
+            for at, adapter in enumerate(adapters)
             if (value := _median(report, scenario, adapter, "first_p50_ms")) is not None
         ]
         bars = axes.barh(
-            [_label(adapter) for adapter, _ in rows],
-            [value for _, value in rows],
-            color=[_COLOURS[adapter] for adapter, _ in rows],
+            [at for at, _, _ in rows],
+            [value for _, _, value in rows],
+            color=[_COLOURS[adapter] for _, adapter, _ in rows],
         )
         axes.bar_label(
-            bars, [f"{significant(value)} ms" for _, value in rows], padding=3, fontsize=8
+            bars, [f"{significant(value)} ms" for _, _, value in rows], padding=3, fontsize=8
         )
         axes.set_xscale("log")
         axes.set_xlim(0.2, 40_000)
@@ -109,6 +119,7 @@ def _first_text_chart(report: dict[str, Any], pyplot: Any) -> Any:
         axes.minorticks_off()
         axes.set_title(title, fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set_yticks(range(len(adapters)), [_label(adapter) for adapter in adapters])
     figure.suptitle("Time to first text in ms, median (lower is better, logarithmic)", fontsize=11)
     return figure
 

@@ -87,4 +87,8 @@ class OurServer(Host):
         return app
 
 
-HOSTS: dict[str, type[Host]] = {"bare-host": BareHandler, "ours-host": OurServer}
+HOSTS: dict[str, type[Host]] = {
+    "unserved": BareHandler,  # only asked to make its tokens
+    "bare-host": BareHandler,
+    "ours-host": OurServer,
+}

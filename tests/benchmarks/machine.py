@@ -6,8 +6,10 @@ import contextlib
 import importlib
 import os
 import platform
+import subprocess
 import sys
 from importlib import metadata
+from pathlib import Path
 
 CLIENT_CORE = 0
 SERVER_CORE = 1
@@ -57,6 +59,18 @@ def resident_bytes() -> int:
     import psutil
 
     return int(psutil.Process().memory_info().rss)
+
+
+def commit() -> str | None:
+    """Return the commit that is measured, `-dirty` with changes; `None` outside a clone."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        told = subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return told.stdout.strip()
 
 
 def versions() -> dict[str, str]:

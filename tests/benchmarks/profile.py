@@ -17,7 +17,21 @@ from typing_extensions import Self
 _EVERY: Final = 0.001
 _HERE: Final = str(Path(__file__).resolve().parent)
 _ASYNCIO: Final = str(Path(asyncio.__file__).parent)
-OWNERS: Final = ("asyncio", "aiohttp", "langchain_core", "langchain_ai365vip", "reader", "gc")
+OWNERS: Final = (
+    "asyncio",
+    "aiohttp",
+    "langchain_core",
+    "langchain_ai365vip",
+    "peer",
+    "reader",
+    "gc",
+)
+_PACKAGES: Final = {
+    **{name: name for name in ("aiohttp", "langchain_core", "langchain_ai365vip")},
+    **dict.fromkeys(
+        ("langchain_mistralai", "httpx", "httpx_sse", "httpcore", "h11", "anyio"), "peer"
+    ),
+}
 
 
 class Profile:
@@ -73,8 +87,8 @@ def _owner(frame: FrameType | None) -> str:
             return "asyncio"
         if name.startswith(_HERE):
             return "reader"
-        for owner in OWNERS:
-            if f"/{owner}/" in name:
+        for package, owner in _PACKAGES.items():
+            if f"/{package}/" in name:
                 return owner
         frame = frame.f_back
     return "other"

@@ -9,10 +9,12 @@ from statistics import median
 from typing import Any
 
 from tests.benchmarks.adapters import ENTRIES, NOTES, PEERS, UNLIMITED
-from tests.benchmarks.goals import Curve, Verdict, curves, judge_all
-from tests.benchmarks.machine import versions
+from tests.benchmarks.goals import Cell, Curve, Verdict, curves, judge_all, unmeasured
+from tests.benchmarks.machine import commit, versions
 from tests.benchmarks.profile import OWNERS
-from tests.benchmarks.scenarios import OTHERS, STREAMS, Metrics, Runner
+from tests.benchmarks.reasons import explained
+from tests.benchmarks.scenarios import OTHERS, STREAMS, Metrics, Runner, Samples
+from tests.benchmarks.writing import against, significant
 
 RESULTS = Path(__file__).resolve().parent / "results"
 LATEST = RESULTS / "latest.json"
@@ -22,7 +24,6 @@ COLUMNS = {
     "cpu_us_per_token": ("CPU/token µs", 1),
     "cpu_us_per_call": ("CPU/call µs", 0),
     "calls_per_s": ("calls/s", 0),
-    "added_us_per_token": ("added/token µs", 1),
     "cpu_us": ("CPU µs", 0),
     "cpu_ms": ("CPU ms", 0),
     "io_events": ("I/O events", 0),
@@ -39,13 +40,15 @@ COLUMNS = {
 }
 _TITLES = {
     **{scenario.name: scenario.title for scenario in STREAMS + OTHERS},
-    "server": "server side, 50 streams, a token every 10 ms, less what the model costs alone",
+    "server": "server side, 50 streams, a token every 10 ms",
     "import": "import, without the interpreter's own start",
 }
 _LABELS = {
+    ("server", "unserved"): "the model alone, without a server",
     ("server", "bare-host"): "bare aiohttp.web handler around the same model",
     ("server", "ours-host"): "create_app(model)",
     ("import", "core"): "langchain_core's chat models and aiohttp",
+    ("import", "package"): "langchain_ai365vip",
     ("import", "ours"): "ChatAI365VIP of langchain_ai365vip",
     ("import", "openai"): "langchain_openai",
     ("import", "mistral"): "langchain_mistralai",
@@ -55,40 +58,83 @@ _LABELS = {
 _OF_CORE = ("cpu_us_per_token", "cpu_us_per_call", "cpu_ms", "chunks")
 
 
+def _is_told(adapter: str, metric: str) -> bool:
+    return adapter != "core" or metric in _OF_CORE or metric.startswith("in_")
+
+
 def _label(scenario: str, adapter: str) -> str:
     return _LABELS.get((scenario, adapter)) or ENTRIES[adapter].label
 
 
 def collect(runner: Runner) -> dict[str, Any]:
     """Run, and return the whole report, ready for JSON."""
-    samples, settings = runner.run(), runner.settings
+    samples, settings = _rounded(runner.run()), runner.settings
     return {
-        "versions": versions(),
+        "runs": [{"commit": commit(), "versions": versions(), "rows": []}],
         "quick": settings.quick,
-        "rounds": settings.rounds,
         "notes": list(NOTES),
-        "goals": [verdict.as_dict() for verdict in judge_all(samples)],
         "failures": [
-            f"{ENTRIES[adapter].label}, {scenario}: {why}"
+            {"scenario": scenario, "adapter": adapter, "why": why}
             for (scenario, adapter), why in runner.failures.items()
         ],
+        **_judged(samples),
+    }
+
+
+def _judged(samples: Samples) -> dict[str, Any]:
+    return {
+        "goals": [verdict.as_dict() for verdict in judge_all(samples)],
         "growth": [curve.as_dict() for curve in curves(samples)],
         "samples": samples,
     }
 
 
 def updated(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """Return a report with the scenarios of a newer one in place of its own."""
-    samples = {**old["samples"], **new["samples"]}
+    """Return a report with the rows of a newer one in place of its own.
+
+    A row is what one adapter did in one scenario. `runs` says which rows are of which run: the
+    first has all that no later one names.
+    """
+    taken = {(scenario, adapter) for scenario, rows in new["samples"].items() for adapter in rows}
+    failed = {(failure["scenario"], failure["adapter"]) for failure in new["failures"]}
+    samples = {**old["samples"]}
+    for scenario, rows in new["samples"].items():
+        samples[scenario] = {**samples.get(scenario, {}), **rows}
+    for scenario, adapter in failed - taken:
+        samples.get(scenario, {}).pop(adapter, None)
+    kept = [
+        failure
+        for failure in old["failures"]
+        if (failure["scenario"], failure["adapter"]) not in taken | failed
+    ]
     return {
         **new,
+        "runs": _runs(old["runs"], new["runs"][0], taken | failed),
         "quick": old["quick"],
-        "rounds": old["rounds"],
-        "goals": [verdict.as_dict() for verdict in judge_all(samples)],
-        "failures": [*old["failures"], *new["failures"]],
-        "growth": [curve.as_dict() for curve in curves(samples)],
-        "samples": samples,
+        "failures": [*kept, *new["failures"]],
+        **_judged(samples),
     }
+
+
+def _runs(
+    old: list[dict[str, Any]], new: dict[str, Any], replaced: set[tuple[str, str]]
+) -> list[dict[str, Any]]:
+    first, *later = old
+    names = sorted(f"{scenario}/{adapter}" for scenario, adapter in replaced)
+    left = [{**run, "rows": [row for row in run["rows"] if row not in names]} for run in later]
+    return [first, *(run for run in left if run["rows"]), {**new, "rows": names}]
+
+
+def _provenance(report: dict[str, Any]) -> Iterator[str]:
+    """Say which versions and which commit were measured, and what was measured apart."""
+    for run in report["runs"]:
+        found = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
+        at = f" at commit {run['commit']}" if run["commit"] else ""
+        if run["rows"]:
+            rows = ", ".join(f"`{row}`" for row in run["rows"])
+            yield f"In another run{at}, so that ratios to others are not within a round: {rows}."
+        else:
+            yield f"Measured{at} with {found}."
 
 
 def write(report: dict[str, Any], path: Path) -> None:
@@ -98,9 +144,9 @@ def write(report: dict[str, Any], path: Path) -> None:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Read a report back."""
+    """Read a report back, judged by the goals of today."""
     report: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    return report
+    return {**report, **_judged(report["samples"])}
 
 
 def _rounded(value: Any) -> Any:
@@ -129,7 +175,9 @@ def _grid(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 def _figure(rounds: Sequence[Metrics], metric: str) -> str:
     """Return the median with the lowest and highest of the rounds behind it."""
     digits = COLUMNS[metric][1]
-    values = [float(sample[metric]) for sample in rounds]
+    values = [float(sample[metric]) for sample in rounds if metric in sample]
+    if not values:
+        return ""
     middle = f"{median(values):,.{digits}f}"
     if len(values) == 1 or max(values) == min(values):
         return middle
@@ -139,43 +187,59 @@ def _figure(rounds: Sequence[Metrics], metric: str) -> str:
 def _table(name: str, rows: dict[str, list[Metrics]]) -> Iterator[str]:
     first = next(iter(rows.values()))[0]
     metrics = [metric for metric in COLUMNS if metric in first]
-    head = ["adapter", *(COLUMNS[metric][0] for metric in metrics)]
+    head = ["adapter", *(COLUMNS[metric][0] for metric in metrics), "rounds"]
     body = [
         [
             _label(name, adapter),
-            *(
-                _figure(rounds, metric) if adapter != "core" or metric in _OF_CORE else ""
-                for metric in metrics
-            ),
+            *(_figure(rounds, metric) if _is_told(adapter, metric) else "" for metric in metrics),
+            str(len(rounds)),
         ]
         for adapter, rounds in rows.items()
     ]
-    rounds = max(len(items) for items in rows.values())
     yield ""
-    yield f"### {_TITLES.get(name, name)} (medians of {rounds}, lowest to highest)"
+    yield f"### {_TITLES.get(name, name)} (medians, lowest to highest)"
     yield ""
     yield from _grid([head, *body])
 
 
 def _goals(verdicts: Sequence[Verdict]) -> Iterator[str]:
-    rows = [["goal", "what", "ratio", "lowest to highest", "rounds", "limit", "met"]]
+    rows = [["goal", "what", "ratio or figure", "lowest to highest", "rounds", "limit", "met"]]
     for verdict in verdicts:
+        found, limit = against(verdict.ratio, verdict.limit)
         sign = ">=" if verdict.at_least else "<="
         rows.append(
             [
                 str(verdict.number),
                 verdict.text,
-                f"{verdict.ratio:.3g}",
-                f"{verdict.lowest:.3g} to {verdict.highest:.3g}",
+                found,
+                f"{significant(verdict.lowest)} to {significant(verdict.highest)}",
                 str(verdict.rounds),
-                f"{sign} {verdict.limit:.3g}",
-                "yes" if verdict.passed else "NO",
+                f"{sign} {limit}" if limit else "none",
+                {True: "yes", False: "NO", None: ""}[verdict.passed],
             ]
         )
     yield ""
     yield "### Goals"
     yield ""
     yield from _grid(rows)
+
+
+def _missed(report: dict[str, Any], verdicts: Sequence[Verdict]) -> Iterator[str]:
+    """Yield the goals that were not met, each with its reason."""
+    judged = [verdict for verdict in verdicts if verdict.passed is not None]
+    missed = [verdict for verdict in judged if not verdict.passed]
+    yield ""
+    if missed:
+        yield f"Of {len(judged)} goals, {len(judged) - len(missed)} are met. Not these:"
+        yield ""
+    else:
+        yield f"All {len(judged)} goals are met."
+    for verdict in missed:
+        found, limit = against(verdict.ratio, verdict.limit)
+        reason = explained(verdict.text, report["samples"])
+        yield f"- {verdict.text}: **{found}**, limit {limit}. {reason}"
+    for text in unmeasured(report["samples"]):
+        yield f"- {text}: not measured."
 
 
 def _growth(found: Sequence[Curve]) -> Iterator[str]:
@@ -199,7 +263,7 @@ def _growth(found: Sequence[Curve]) -> Iterator[str]:
 
 def lines(report: dict[str, Any]) -> Iterator[str]:
     """Yield the report as Markdown."""
-    yield ", ".join(f"{name} {version}" for name, version in report["versions"].items())
+    yield from _provenance(report)
     tables = {name: rows for name, rows in report["samples"].items() if rows}
     for name, rows in tables.items():
         if name in _TITLES or "-" not in name:
@@ -210,20 +274,10 @@ def lines(report: dict[str, Any]) -> Iterator[str]:
         yield from _goals([Verdict(**fields) for fields in report["goals"]])
     yield ""
     for failure in report["failures"]:
-        yield f"- NOT MEASURED: {failure}"
+        who = _label(failure["scenario"], failure["adapter"])
+        yield f"- NOT MEASURED: {who}, {failure['scenario']}: {failure['why']}"
     for note in report["notes"]:
         yield f"- {note}"
-
-
-def _cell(report: dict[str, Any], scenario: str, adapter: str, metric: str) -> str:
-    rounds = report["samples"].get(scenario, {}).get(adapter, [])
-    values = [float(sample[metric]) for sample in rounds if metric in sample]
-    return significant(median(values)) if values else ""
-
-
-def significant(value: float) -> str:
-    """Write a figure with three significant digits, and large ones in full."""
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 _SUMMARY = (
@@ -231,35 +285,50 @@ _SUMMARY = (
     ("50 streams", "fifty", "cpu_us_per_token"),
     ("200 streams", "two-hundred", "cpu_us_per_token"),
     ("1,000 streams", "thousand", "cpu_us_per_token"),
-    ("first text, 1 stream, ms", "one", "first_p50_ms"),
+    ("first text, calls one after the other, ms", "first", "first_p50_ms"),
     ("first text, 200 starts, ms", "two-hundred", "first_p50_ms"),
 )
 _SUMMARY_ROWS = ("bare", "core", "ours", "lines", *PEERS, *UNLIMITED)
 
 
+def _cell(samples: Samples, cell: Cell) -> str:
+    """Return a median, with the number of streams that failed beside it."""
+    values = cell.values(samples)
+    if not values or not _is_told(cell.adapter, cell.metric):
+        return ""
+    failed = Cell(cell.scenario, cell.adapter, "failed").values(samples)
+    if cell.adapter == "core" or not any(failed):
+        return significant(median(values))
+    return f"{significant(median(values))} ({max(failed):,.0f} failed)"
+
+
+def _rounds(samples: Samples, adapter: str) -> str:
+    counts = [len(Cell(at, adapter, metric).values(samples)) for _, at, metric in _SUMMARY]
+    known = sorted({count for count in counts if count})
+    return " to ".join(str(count) for count in dict.fromkeys(known[:1] + known[-1:]))
+
+
 def summary(report: dict[str, Any]) -> str:
-    """Return what the README shows: the main figures, what came of each goal, growth."""
+    """Return what the README shows: main figures, missed goals, then all goals and growth."""
+    samples = report["samples"]
+    verdicts = [Verdict(**fields) for fields in report["goals"]]
     body = [
         [
             ENTRIES[adapter].label,
-            *(
-                _cell(report, scenario, adapter, metric)
-                if adapter != "core" or metric in _OF_CORE
-                else ""
-                for _, scenario, metric in _SUMMARY
-            ),
+            *(_cell(samples, Cell(scenario, adapter, metric)) for _, scenario, metric in _SUMMARY),
+            _rounds(samples, adapter),
         ]
         for adapter in _SUMMARY_ROWS
     ]
-    found = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
     parts = [
-        *_grid([["medians", *(head for head, _, _ in _SUMMARY)], *body]),
+        *_grid([["medians", *(head for head, _, _ in _SUMMARY), "rounds"], *body]),
         "",
-        f"Measured with {found}.",
+        *_provenance(report),
+        *_missed(report, verdicts),
         "",
         "<details><summary>All goals, where the time goes, and how cost grows</summary>",
-        *_goals([Verdict(**fields) for fields in report["goals"]]),
-        *_profiles(report),
+        *_goals(verdicts),
+        *_profiles(samples),
         *_growth([Curve(**fields) for fields in report["growth"]]),
         "",
         "</details>",
@@ -268,18 +337,21 @@ def summary(report: dict[str, Any]) -> str:
     return "\n".join(parts)
 
 
-def _profiles(report: dict[str, Any]) -> Iterator[str]:
+def _profiles(samples: Samples) -> Iterator[str]:
     """Yield in whose code the CPU of a token goes."""
     owners = (*OWNERS, "other")
     yield ""
-    yield "### Where the CPU of a token goes, µs (sampled; `gc` is the garbage collector)"
+    yield "### Where the CPU of a token goes, µs"
     yield ""
-    rows = [
+    yield "Sampled; `gc` is the garbage collector, `peer` a peer's package and httpx."
+    yield ""
+    body = [
         [
-            _TITLES[name],
-            *(_cell(report, name, "ours", f"in_{owner}") for owner in owners),
+            f"{_TITLES[name].partition(', ')[2]}, {ENTRIES[adapter].label}",
+            *(_cell(samples, Cell(name, adapter, f"in_{owner}")) for owner in owners),
         ]
-        for name in report["samples"]
+        for name, rows in samples.items()
         if name.startswith("profile-")
+        for adapter in rows
     ]
-    yield from _grid([["", *owners], *rows])
+    yield from _grid([["", *owners], *body])

@@ -34,13 +34,15 @@ class Scenario:
         adapters: Who takes part; `core` after `ours`, whose chunks it counts.
         load: What the server sends.
         operation: What the worker does with it.
+        operations: Operations of adapters that do something else than the others.
         fields: More for the worker's command.
         listener: The server's listener, where it is not the adapter's usual one.
         fresh: Whether every sample needs a new process.
         slow: Adapters that take minutes here and run fewer rounds.
         quick: The load of a quick run; `None` leaves the scenario out of it.
         quick_adapters: Who takes part in a quick run; empty for all.
-        repeat: How many times the usual number of rounds, where single samples say little.
+        repeat: How many times the usual number of rounds, where single samples say little;
+            for the adapters of the floor, as the peers are far away.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Scenario:
     adapters: tuple[str, ...]
     load: Load
     operation: str = "streams"
+    operations: dict[str, str] = field(default_factory=dict)
     fields: dict[str, Any] = field(default_factory=dict)
     listener: str | None = None
     fresh: bool = False
@@ -69,11 +72,11 @@ STREAMS = (
     Scenario("burst", "1 stream of 5,000 tokens, burst", ALL, Load(1, 5000), quick=Load(1, 5000)),
     Scenario(
         "first",
-        "first text of one stream at a time",
+        "first text of calls one after the other, with pauses",
         ALL,
         Load(1, 2, 0.01),
         "calls",
-        {"calls": 50},
+        fields={"calls": 50, "pause": 0.01},
         quick=Load(1, 2, 0.01),
     ),
     Scenario(
@@ -103,7 +106,7 @@ STREAMS = (
     Scenario(
         "thousand",
         "1,000 streams of 100 tokens, one every 50 ms",
-        (*ALL, *UNLIMITED),
+        (*ALL, "ours-uncollected", *UNLIMITED),
         Load(1000, 100, 0.05),
         slow=(*PEERS, *UNLIMITED),
         quick=Load(1000, 30, 0.05),
@@ -114,9 +117,10 @@ OTHERS = (
     Scenario(
         "threads",
         "sync .stream(), 50 threads, a token every 10 ms",
-        ("ours", *PEERS),
+        ("ours", "ours-async", *PEERS),
         Load(50, 200, 0.01),
         "threads",
+        {"ours-async": "streams"},
         quick=Load(50, 100, 0.01),
     ),
     Scenario(
@@ -125,7 +129,7 @@ OTHERS = (
         (*TRIO, "lines", *PEERS),
         Load(1, 5),
         "calls",
-        {"calls": 200},
+        fields={"calls": 200},
         quick=Load(1, 5),
         quick_adapters=(*TRIO, "lines"),
     ),
@@ -135,31 +139,20 @@ OTHERS = (
         ("bare", "ours", "lines"),
         Load(1, 5),
         "calls",
-        {"calls": 200},
+        fields={"calls": 200},
         listener="text-tls",
         quick=Load(1, 5),
     ),
     Scenario(
         "megabyte",
-        "a reply of 1 MB, streamed",
-        TRIO,
+        "a reply of 1 MB, streamed unless said otherwise",
+        (*TRIO, "bare-ainvoke", "ours-ainvoke", "ours-invoke"),
         Load(1, MEGABYTE_TOKENS),
-        quick=Load(1, MEGABYTE_TOKENS // 4),
-    ),
-    Scenario(
-        "ainvoke",
-        "the same by ainvoke",
-        ("bare", "ours"),
-        Load(1, MEGABYTE_TOKENS),
-        "ainvoke",
-        quick=Load(1, MEGABYTE_TOKENS // 4),
-    ),
-    Scenario(
-        "invoke",
-        "the same by invoke",
-        ("ours",),
-        Load(1, MEGABYTE_TOKENS),
-        "invoke",
+        operations={
+            "bare-ainvoke": "ainvoke",
+            "ours-ainvoke": "ainvoke",
+            "ours-invoke": "invoke",
+        },
         quick=Load(1, MEGABYTE_TOKENS // 4),
     ),
     Scenario(
@@ -168,7 +161,7 @@ OTHERS = (
         ("ours", *PEERS),
         Load(),
         "construct",
-        {"calls": 50},
+        fields={"calls": 50},
         quick=Load(),
     ),
     Scenario(
@@ -177,22 +170,31 @@ OTHERS = (
         ("bare", "ours", "openai"),
         Load(1000, 5, hold=True),
         "memory",
-        {"repeats": 3},
+        fields={"repeats": 3},
         fresh=True,
         quick=Load(500, 5, hold=True),
         quick_adapters=("bare", "ours"),
     ),
     Scenario(
+        "profile-fifty",
+        "CPU by package, 50 streams",
+        TRIO,
+        Load(50, 200, 0.01),
+        "profile",
+        quick=Load(50, 50, 0.01),
+    ),
+    Scenario(
         "profile-two-hundred",
-        "where the CPU of 200 streams goes",
-        ("ours",),
+        "CPU by package, 200 streams",
+        ("ours", "mistral-unlimited"),
         Load(200, 200, 0.01),
         "profile",
         quick=Load(200, 50, 0.01),
+        quick_adapters=("ours",),
     ),
     Scenario(
         "profile-thousand",
-        "where the CPU of 1,000 streams goes",
+        "CPU by package, 1,000 streams",
         ("ours",),
         Load(1000, 100, 0.05),
         "profile",
@@ -223,7 +225,7 @@ def growth() -> Iterator[Scenario]:
     for messages in GROWTH_HISTORY:
         fields = {"calls": 20, "history": messages}
         title = f"{messages} messages of history"
-        yield Scenario(f"history-{messages}", title, TRIO, Load(1, 5), "calls", fields)
+        yield Scenario(f"history-{messages}", title, TRIO, Load(1, 5), "calls", fields=fields)
 
 
 @dataclass
@@ -232,7 +234,7 @@ class Settings:
 
     quick: bool = False
     rounds: int = 5
-    slow_rounds: int = 2
+    slow_rounds: int = 5
     growth_rounds: int = 3
     only: Sequence[str] = ()
     adapters: Sequence[str] = ()
@@ -263,7 +265,7 @@ class Runner:
         with self._stack:
             self._server = self._start_server()
             for scenario in self._chosen(STREAMS + OTHERS):
-                self._interleave(scenario, self.settings.rounds * scenario.repeat)
+                self._interleave(scenario, self.settings.rounds)
             if not self.settings.quick:
                 for scenario in self._chosen(growth()):
                     self._interleave(scenario, self.settings.growth_rounds)
@@ -299,13 +301,22 @@ class Runner:
             self._workers[adapter] = self._stack.enter_context(worker)
         return self._workers[adapter]
 
+    def rounds_of(self, scenario: Scenario, adapter: str, rounds: int) -> int:
+        """Return how often an adapter is measured in a scenario."""
+        if adapter in scenario.slow:
+            return min(rounds, self.settings.slow_rounds)
+        return rounds * scenario.repeat if adapter in TRIO else rounds
+
     def _interleave(self, scenario: Scenario, rounds: int) -> None:
-        adapters = [name for name in scenario.adapters if self.settings.takes(name)]
-        for number in range(rounds):
+        adapters = {
+            name: self.rounds_of(scenario, name, rounds)
+            for name in scenario.adapters
+            if self.settings.takes(name)
+        }
+        for number in range(max(adapters.values(), default=0)):
             chunks = float(scenario.load.tokens)
-            for adapter in adapters:
-                slow = adapter in scenario.slow and number >= self.settings.slow_rounds
-                if slow or (scenario.name, adapter) in self.failures:
+            for adapter, wanted in adapters.items():
+                if number >= wanted or (scenario.name, adapter) in self.failures:
                     continue
                 sample = self._try(scenario, adapter, chunks)
                 if sample is None:
@@ -313,7 +324,7 @@ class Runner:
                 if adapter in ("bare", "ours"):
                     chunks = sample.get("chunks", chunks)
                 self.samples[scenario.name][adapter].append(sample)
-                self.settings.tell(f"{scenario.name} {number + 1}/{rounds} {adapter}")
+                self.settings.tell(f"{scenario.name} {number + 1}/{wanted} {adapter}")
 
     def _try(self, scenario: Scenario, adapter: str, chunks: float) -> Metrics | None:
         """Take a sample; an adapter that cannot do it is out of this scenario, not of the run."""
@@ -335,20 +346,22 @@ class Runner:
             "options": {"chunks": chunks},
             **scenario.fields,
         }
+        operation = scenario.operations.get(adapter, scenario.operation)
         before = self._server.stats()
         if scenario.fresh:
             with Worker(adapter, CLIENT_CORE, self._environment) as worker:
-                sample = worker.call(scenario.operation, **command)
+                sample = worker.call(operation, **command)
         else:
-            sample = self._worker(adapter).call(scenario.operation, **command)
+            sample = self._worker(adapter).call(operation, **command)
         sample["connections"] = self._server.stats()["connections"] - before["connections"]
         return sample
 
     def _hosts(self) -> None:
-        """Compare servers: what each adds to the making of the tokens it sends."""
-        quick = self.settings.quick
-        load = Load(50, 100 if quick else 200, 0.01)
-        names = [name for name in ("bare-host", "ours-host") if is_available(name)]
+        """Compare servers around one model, and that model without a server."""
+        load = Load(50, 100 if self.settings.quick else 400, 0.01)
+        names = [
+            name for name in ("unserved", "bare-host", "ours-host") if self.settings.takes(name)
+        ]
         with ExitStack() as stack:
             hosts = {
                 name: stack.enter_context(Worker(name, CLIENT_CORE, self._environment))
@@ -358,16 +371,18 @@ class Runner:
             urls = {
                 name: f"http://127.0.0.1:{host.call('serve')['port']}"
                 for name, host in hosts.items()
+                if name != "unserved"
             }
             # What is added is the difference of two measurements, so it takes more of them.
             for number in range(2 * self.settings.rounds):
                 for name, host in hosts.items():
-                    sample = _served(host, client, urls[name], load)
+                    sample = _hosted(host, client, urls.get(name), load)
                     self.samples["server"][name].append(sample)
                     self.settings.tell(f"server {number + 1} {name}")
 
     def _imports(self) -> None:
         statements = {
+            "package": "import langchain_ai365vip",
             "ours": "from langchain_ai365vip import ChatAI365VIP",
             "core": "import langchain_core.language_models.chat_models, aiohttp",
             "openai": "import langchain_openai",
@@ -375,7 +390,7 @@ class Runner:
             "ollama": "import langchain_ollama",
         }
         if self.settings.quick:
-            statements = {name: statements[name] for name in ("ours", "core")}
+            statements = {name: statements[name] for name in ("package", "ours", "core")}
         taken = {name: text for name, text in statements.items() if self.settings.takes(name)}
         for statement in taken.values():
             _import_seconds(statement)
@@ -387,19 +402,16 @@ class Runner:
         self.settings.tell("import")
 
 
-def _served(host: Worker, client: Worker, url: str, load: Load) -> Metrics:
-    client.call("streams", base_url=url, load=Load(2, 5).as_dict())
-    before = host.call("cpu")["cpu_s"]
-    seen = client.call("streams", base_url=url, load=load.as_dict())
-    served = host.call("cpu")["cpu_s"] - before
-    unserved = host.call("unserved", load=load.as_dict())["cpu_s"]
-    per_token = 1e6 / load.streams / load.tokens
-    return {
-        "cpu_us_per_token": served * per_token,
-        "unserved_us_per_token": unserved * per_token,
-        "added_us_per_token": (served - unserved) * per_token,
-        "failed": seen["failed"],
-    }
+def _hosted(host: Worker, client: Worker, url: str | None, load: Load) -> Metrics:
+    """Return what a host spends on replies that are sent, or only made if it has no URL."""
+    if url is None:
+        spent, failed = host.call("unserved", load=load.as_dict())["cpu_s"], 0
+    else:
+        client.call("streams", base_url=url, load=Load(2, 5).as_dict())
+        before = host.call("cpu")["cpu_s"]
+        failed = client.call("streams", base_url=url, load=load.as_dict())["failed"]
+        spent = host.call("cpu")["cpu_s"] - before
+    return {"cpu_us_per_token": 1e6 * spent / load.streams / load.tokens, "failed": failed}
 
 
 def _import_seconds(statement: str) -> float:
