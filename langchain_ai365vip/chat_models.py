@@ -110,6 +110,10 @@ _PER_CALL: Final = frozenset(
         "estimate_usage",
     }
 )
+# Those for which `None` means nothing, so that it means "not given", as for `stop`.
+_NEVER_NONE: Final = frozenset(
+    {"model", "system_prompt", "special_tokens", "max_retries", "reasoning", "estimate_usage"}
+)
 # What bind_tools and with_structured_output bind, read by Tooling.of.
 _TOOLING: Final = frozenset(
     {
@@ -565,6 +569,7 @@ class ChatAI365VIP(BaseChatModel):
         }
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        kwargs = _given(kwargs)
         params = super()._get_ls_params(stop=stop, **kwargs)
         # Equal to response_metadata["model_provider"]: middleware compares the two.
         params["ls_provider"] = PROVIDER
@@ -586,6 +591,7 @@ class ChatAI365VIP(BaseChatModel):
         settings = {
             name: value for name, value in own["kwargs"].items() if name not in _NOT_IN_CACHE_KEY
         }
+        kwargs = _given(kwargs)
         call = {name: kwargs[name] for name in sorted(kwargs.keys() - _NOT_IN_CACHE_KEY)}
         return f"{json.dumps([own['id'], settings], sort_keys=True)}---{call}---{stop}"
 
@@ -727,7 +733,7 @@ class ChatAI365VIP(BaseChatModel):
     def _settings(self, stop: list[str] | None, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Lay a call's settings over the model's, checked as the constructor checks its own."""
         settings = {name: getattr(self, name) for name in ("stop", *_PER_CALL)}
-        given = {name: kwargs[name] for name in _PER_CALL & kwargs.keys()}
+        given = {name: value for name, value in _given(kwargs).items() if name in _PER_CALL}
         if stop is not None:
             given["stop"] = stop
         if given:
@@ -1057,6 +1063,15 @@ def _names_by_field(cls: type[BaseChatModel]) -> Mapping[str, Sequence[str]]:
 @functools.cache
 def _argument_names(cls: type[BaseChatModel]) -> frozenset[str]:
     return frozenset(name for names in _names_by_field(cls).values() for name in names)
+
+
+def _given(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a call sets, without the settings that are `None` and may not be."""
+    return {
+        name: value
+        for name, value in kwargs.items()
+        if value is not None or name not in _NEVER_NONE
+    }
 
 
 def _revealed(secret: SecretStr | None) -> str | None:

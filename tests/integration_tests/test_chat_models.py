@@ -17,6 +17,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from aiohttp import web
 from blockbuster import BlockBuster, blockbuster_ctx
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -33,6 +34,7 @@ from pydantic import BaseModel, ValidationError
 
 from langchain_ai365vip import AvailableModel, ChatAI365VIP, Timeout, _sync
 from langchain_ai365vip.errors import (
+    AI365VIPAPIError,
     AI365VIPConnectionError,
     AI365VIPContextOverflowError,
     AI365VIPInvalidRequestError,
@@ -608,6 +610,37 @@ async def test_a_calls_own_setting_wins_in_every_way_of_calling(
     assert reduce(lambda place, name: place.get(name, ...), path, endpoint.bodies[-1]) != value
 
 
+@every_way
+@pytest.mark.parametrize(
+    "name",
+    ["model", "system_prompt", "special_tokens", "max_retries", "reasoning", "estimate_usage"],
+)
+async def test_none_for_what_cannot_be_none_leaves_the_models_own(
+    endpoint: Endpoint, call: Way, name: str
+) -> None:
+    model = ChatAI365VIP(
+        model="gpt-4o",
+        base_url=endpoint.base_url,
+        system_prompt="Be brief.",
+        special_tokens="raise",
+        max_retries=0,
+        reasoning=True,
+        estimate_usage=True,
+    )
+    endpoint.pieces = ["<think>Hm.</think>Hello"]
+    own, message = await call(model), await call(model, **{name: None})
+    assert endpoint.bodies[0] == endpoint.bodies[1]
+    assert message.content_blocks == own.content_blocks
+    assert message.usage_metadata == own.usage_metadata is not None
+    assert message.response_metadata == own.response_metadata
+    with pytest.raises(AI365VIPInvalidRequestError, match="endoftext"):
+        await call(model, "<|endoftext|>", **{name: None})
+    endpoint.response = lambda _: web.Response(status=503)
+    with pytest.raises(AI365VIPAPIError):
+        await call(model, **{name: None})
+    assert endpoint.requests == 3
+
+
 async def test_a_calls_special_tokens_timeout_and_retries_win(
     paced: Endpoint, model: ChatAI365VIP
 ) -> None:
@@ -640,16 +673,16 @@ async def test_a_calls_setting_out_of_range_is_a_clear_error(
 @pytest.mark.parametrize(
     ("setting", "value"),
     [
-        *(("model", value) for value in (None, "", 5)),
+        *(("model", value) for value in ("", 5)),
         *(("temperature", value) for value in (-1, "hot", math.inf)),
         *(("max_tokens", value) for value in (0, 1.5)),
         *(("token_limit", value) for value in (0, "many")),
-        *(("max_retries", value) for value in (-1, 1.5, None)),
-        *(("system_prompt", value) for value in (None, 5)),
+        *(("max_retries", value) for value in (-1, 1.5)),
+        ("system_prompt", 5),
         *(("timeout", value) for value in (0, "long", (1, "long"), Timeout(total=-1))),
         *(("stop", value) for value in (5, [5])),
-        *(("special_tokens", value) for value in ("drop", None)),
-        *(("reasoning", value) for value in ("closed", None)),
+        ("special_tokens", "drop"),
+        ("reasoning", "closed"),
         ("estimate_usage", "perhaps"),
         ("extra_body", "top_p"),
         ("extra_body", {"key": "k"}),

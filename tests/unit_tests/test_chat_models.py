@@ -339,6 +339,8 @@ def test_the_langsmith_parameters_follow_the_call() -> None:
         "ls_stop": ["x"],
     }
     assert "ls_temperature" not in model._get_ls_params(temperature=None)
+    assert model._get_ls_params(model=None) == model._get_ls_params()
+    assert model._get_llm_string(model=None) == model._get_llm_string()
     assert "ls_stop" not in model._get_ls_params(stop=[])
 
 
