@@ -56,15 +56,18 @@ def assert_mended(endpoint: Endpoint, *said: str) -> None:
 def test_a_stream_and_a_whole_reply_hold_the_same_call_and_what_is_wrong_with_it(
     endpoint: Endpoint, model: ChatAI365VIP
 ) -> None:
-    endpoint.pieces = in_turn(*(["Sure: ", BROKEN, " Bye."], ["No."]) * 2)
+    endpoint.pieces = in_turn(*(["Sure: ", BROKEN, " Bye."], ["No."]) * 3)
     bound = model.bind_tools([add])
     message, whole = bound.invoke("x"), merged(bound.stream("x"))
-    assert message.tool_calls == whole.tool_calls == []
+    model.streaming = True
+    streamed = bound.invoke("x")
+    assert message.tool_calls == whole.tool_calls == streamed.tool_calls == []
     assert handed_out(message) == [("add", ARGS, ERROR, "invalid_tool_call", True)]
     # A merge of chunks leaves `error` empty, whatever the chunks say.
     assert handed_out(whole) == [("add", ARGS, None, "invalid_tool_call", True)]
-    assert message.text == whole.text == "Sure:  Bye."
-    assert_mended(endpoint, *[f"Sure: {BROKEN} Bye."] * 2)
+    assert handed_out(streamed) == handed_out(whole)
+    assert message.text == whole.text == streamed.text == "Sure:  Bye."
+    assert_mended(endpoint, *[f"Sure: {BROKEN} Bye."] * 3)
 
 
 @pytest.mark.parametrize("mode", ["messages", "values"])
