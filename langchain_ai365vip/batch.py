@@ -369,11 +369,12 @@ class RayRows:
         schema: A JSON schema that the answers must fit.
 
     Example:
-        ```text
-        rows = ray.data.read_json("in.jsonl")
-        rows.map_batches(
+        ```python
+        import ray
+
+        ray.data.read_json("in.jsonl").map_batches(
             RayRows,
-            fn_constructor_kwargs={"settings": {"model": "gpt-4o"}},
+            fn_constructor_kwargs={"settings": {"base_url": "http://127.0.0.1:3000"}},
             batch_size=16,
             concurrency=2,
         ).write_json("out")

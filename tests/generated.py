@@ -79,6 +79,13 @@ def _attacks() -> str:
     return attack_table().strip() + "\n"
 
 
+def _ray() -> str:
+    """Return the figures of the last `test_batch_ray --measure`."""
+    from tests.integration_tests.test_batch_ray import workers_table
+
+    return workers_table()
+
+
 def _benchmarks() -> str:
     """Return the figures of the last full run of `python -m tests.benchmarks`."""
     from tests.benchmarks import report
@@ -92,6 +99,7 @@ PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "errors": _error_tree,
     "modules": _modules,
     "attacks": _attacks,
+    "ray": _ray,
     "benchmarks": _benchmarks,
 }
 

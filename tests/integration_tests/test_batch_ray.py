@@ -1,7 +1,7 @@
 """Bulk work on a real Ray cluster of several workers on this machine.
 
-Ray wants a network of its own, so that the tests run this module as a script. For numbers:
-`python -m tests.integration_tests.test_batch_ray WORKERS ROWS`.
+Ray wants a network of its own, so that the tests run this module as a script. The README's
+figures are measured anew by `python -m tests.integration_tests.test_batch_ray --measure`.
 """
 
 from __future__ import annotations
@@ -23,11 +23,16 @@ import pytest
 
 from langchain_ai365vip.batch import RayRows
 from tests.endpoint import Endpoint
+from tests.unit_tests.test_docstrings import EXAMPLES, ON_RAY, run_examples
 
 pytestmark = pytest.mark.heavy
 
 TOKENS, SECONDS_A_TOKEN = 10, 0.1
 ROWS_AT_A_TIME = 20
+# What `--measure` measures, and where it writes it.
+MEASURED_ROWS, MEASURED_WORKERS, TIMES = 1200, (1, 2, 4), 2
+FIGURES = Path(__file__).parent.parent / "fixtures" / "ray_workers.json"
+MODULE = "tests.integration_tests.test_batch_ray"
 # Ray takes the host's address for 127.0.0.1: in a namespace with nothing but a loopback there
 # is none, and nothing leaves this machine.
 ALONE = ("unshare", "-n", "sh", "-c", 'ip link set lo up; exec "$@"', "sh")
@@ -38,6 +43,7 @@ def main(workers: int, rows: int, *, kill: bool) -> dict[str, Any]:
     """Answer rows against an endpoint that sends a token every 0.1 s; say what came of it."""
     import ray
 
+    _start(ray)
     times: list[float] = []
 
     def tokens(_: Any) -> Iterator[str]:
@@ -47,8 +53,6 @@ def main(workers: int, rows: int, *, kill: bool) -> dict[str, Any]:
         yield from ["word "] * TOKENS
         times.append(time.monotonic())
 
-    ray.init(num_cpus=4, include_dashboard=False, logging_level=logging.ERROR)
-    ray.data.DataContext.get_current().enable_progress_bars = False
     with Endpoint() as endpoint, tempfile.TemporaryDirectory() as at:
         endpoint.pieces, endpoint.delay = tokens, SECONDS_A_TOKEN
         source, target = Path(at, "in.jsonl"), Path(at, "out")
@@ -69,8 +73,91 @@ def main(workers: int, rows: int, *, kill: bool) -> dict[str, Any]:
         "wrong": [answer for answer in answers if answer.get("output") != "word " * TOKENS],
         "requests": endpoint.requests,
         "connections": endpoint.connections,
-        "seconds": f"{max(times) - min(times):.1f} from first row to last, {whole:.1f} in all",
+        "first_to_last": round(max(times) - min(times), 1),
+        "whole": round(whole),
     }
+
+
+def _start(ray: Any) -> None:
+    ray.init(num_cpus=4, include_dashboard=False, logging_level=logging.ERROR)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+
+
+def example() -> dict[str, Any]:
+    """Run the example in the docstring of `RayRows`; return the rows that it wrote."""
+    import ray
+
+    [thing] = [thing for thing in EXAMPLES if thing.name == ON_RAY]
+    with Endpoint() as endpoint, tempfile.TemporaryDirectory() as at:
+        endpoint.pieces = ["Hello"]
+        os.chdir(at)
+        Path("in.jsonl").write_text('{"id": "a", "prompt": "Hi"}\n{"id": "b", "prompt": "Ho"}\n')
+        _start(ray)
+        run_examples(thing, endpoint.base_url)
+        lines = "".join(part.read_text() for part in Path("out").glob("*.json")).splitlines()
+        os.chdir("/")
+    answers = [json.loads(json.loads(line)["answer"]) for line in lines]
+    return {
+        "ids": sorted(answer["id"] for answer in answers),
+        "answers": {answer["id"]: answer["output"] for answer in answers},
+    }
+
+
+def measure() -> None:
+    """Write the figures of the README anew."""
+    runs = {
+        str(workers): [
+            {name: result[name] for name in ("first_to_last", "whole")}
+            for result in (on_ray(str(workers), str(MEASURED_ROWS)) for _ in range(TIMES))
+        ]
+        for workers in MEASURED_WORKERS
+    }
+    figures = {
+        "cores": os.cpu_count(),
+        "rows": MEASURED_ROWS,
+        "tokens": TOKENS,
+        "tokens_a_second": round(1 / SECONDS_A_TOKEN),
+        "rows_at_a_time": ROWS_AT_A_TIME,
+        "runs": runs,
+    }
+    FIGURES.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+
+def workers_table() -> str:
+    """Return what the README says of how workers add up."""
+    figures = json.loads(FIGURES.read_text(encoding="utf-8"))
+    rows = [
+        f"| {workers} | {_each(runs, 'first_to_last')} s | {_faster(figures['runs']['1'], runs)} "
+        f"| {_each(runs, 'whole')} s |"
+        for workers, runs in figures["runs"].items()
+    ]
+    return "\n".join(
+        [
+            f"Measured on {figures['cores']} cores, {figures['rows']:,} rows against an endpoint "
+            f"that sends {figures['tokens']} tokens at",
+            f"{figures['tokens_a_second']} a second, {figures['rows_at_a_time']} rows at a time "
+            f"per worker, {len(figures['runs']['1'])} runs each:",
+            "",
+            "| workers | from the first row to the last | against one worker "
+            "| with Ray's start and end |",
+            "|--:|--:|--:|--:|",
+            *rows,
+            "",
+        ]
+    )
+
+
+def _each(runs: list[dict[str, float]], name: str) -> str:
+    return ", ".join(str(run[name]) for run in runs)
+
+
+def _faster(of_one: list[dict[str, float]], runs: list[dict[str, float]]) -> str:
+    """Say how many times as fast each run was as that of one worker."""
+    ratios = [
+        f"{one['first_to_last'] / run['first_to_last']:.1f}"
+        for one, run in zip(of_one, runs, strict=True)
+    ]
+    return "1" if runs is of_one else f"{', '.join(dict.fromkeys(ratios))} times as fast"
 
 
 def _worker() -> int:
@@ -83,7 +170,7 @@ def _worker() -> int:
 
 
 def on_ray(*arguments: str) -> dict[str, Any]:
-    command = [*ALONE, sys.executable, "-m", __name__, *arguments]
+    command = [*ALONE, sys.executable, "-m", MODULE, *arguments]
     ran = subprocess.run(
         command, env=os.environ | SETTINGS, capture_output=True, text=True, timeout=300
     )
@@ -101,7 +188,11 @@ def test_a_worker_killed_in_mid_run_loses_no_row_and_doubles_none() -> None:
     assert 400 < result["requests"] < 800
 
 
-@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_the_docstrings_example_answers_every_row() -> None:
+    assert on_ray("--example")["answers"] == {"a": "Hello", "b": "Hello"}
+
+
+@pytest.mark.parametrize("workers", MEASURED_WORKERS)
 def test_workers_keep_their_connections_and_ask_once_for_each_row(workers: int) -> None:
     result = on_ray(str(workers), "120")
     assert (result["ids"], result["wrong"]) == (list(range(120)), [])
@@ -110,5 +201,12 @@ def test_workers_keep_their_connections_and_ask_once_for_each_row(workers: int) 
 
 
 if __name__ == "__main__":
-    done = main(int(sys.argv[1]), int(sys.argv[2]), kill="--kill" in sys.argv)
-    sys.stdout.write("\n" + json.dumps(done) + "\n")
+    if "--measure" in sys.argv:
+        measure()
+    else:
+        done = (
+            example()
+            if "--example" in sys.argv
+            else main(int(sys.argv[1]), int(sys.argv[2]), kill="--kill" in sys.argv)
+        )
+        sys.stdout.write("\n" + json.dumps(done) + "\n")

@@ -108,6 +108,13 @@ THINGS = list(_things())
 NAMED = [thing for thing in THINGS if inspect.ismodule(thing.value) or _is_public(thing)]
 CALLABLES = [thing for thing in NAMED if _takes_arguments(thing.value)]
 EXAMPLES = [thing for thing in THINGS if "```python" in thing.doc]
+# Run on a real Ray cluster, by `test_batch_ray.py`.
+ON_RAY = "langchain_ai365vip.batch.RayRows"
+# Blocks that are no examples: the tree of errors, and what is installed and exported first.
+OTHER_BLOCKS = {
+    ("langchain_ai365vip.errors", ""),
+    ("langchain_ai365vip.chat_models.ChatAI365VIP", "bash"),
+}
 
 
 def _ids(things: list[Documented]) -> list[str]:
@@ -136,10 +143,35 @@ def test_every_field_of_the_chat_model_is_described() -> None:
     assert own - _described(ChatAI365VIP.__doc__ or "") == set()
 
 
-def _against(endpoint: Endpoint, block: Block) -> Block:
+def test_every_block_of_a_docstring_is_python_that_runs() -> None:
+    found = {
+        (thing.name, block.language)
+        for thing in THINGS
+        for block in blocks(inspect.cleandoc(thing.doc))
+    }
+    has_example = {
+        thing.name for thing in THINGS if re.search(r"^ *Examples?:", thing.doc, re.MULTILINE)
+    }
+
+    assert found - {(thing.name, "python") for thing in EXAMPLES} == OTHER_BLOCKS
+    assert has_example <= {thing.name for thing in EXAMPLES}
+    # Each of the other ways to write one, which would not be run.
+    assert [thing.name for thing in THINGS if re.search(r">>> |::$", thing.doc, re.MULTILINE)] == []
+
+
+def run_examples(thing: Documented, url: str) -> None:
+    """Run a docstring's examples, in order, against an endpoint."""
+    # As for a doctest, the module's names are there; `model` is what the reader has.
+    namespace = {"model": FakeListChatModel(responses=["Hello"]), **thing.namespace}
+    for block in blocks(inspect.cleandoc(thing.doc)):
+        if block.language == "python":
+            run(_against(url, block), namespace, f"<docstring of {thing.name}>")
+
+
+def _against(url: str, block: Block) -> Block:
     code = block.code
-    for url in EXAMPLE_URLS:
-        code = code.replace(url, endpoint.base_url)
+    for example in EXAMPLE_URLS:
+        code = code.replace(example, url)
     return block._replace(code=code)
 
 
@@ -162,12 +194,11 @@ def _answer(body: dict[str, Any]) -> list[str]:
     return [f"<tool_call>\n{call}\n</tool_call>"]
 
 
-@pytest.mark.parametrize("thing", [_marked(thing) for thing in EXAMPLES], ids=_ids(EXAMPLES))
+HERE = [thing for thing in EXAMPLES if thing.name != ON_RAY]
+
+
+@pytest.mark.parametrize("thing", [_marked(thing) for thing in HERE], ids=_ids(HERE))
 def test_the_examples_of_a_docstring_run(thing: Documented, endpoint: Endpoint) -> None:
     endpoint.pieces = _answer
-    # As for a doctest, the module's names are there; `model` is what the reader has.
-    namespace = {"model": FakeListChatModel(responses=["Hello"]), **thing.namespace}
 
-    for block in blocks(inspect.cleandoc(thing.doc)):
-        if block.language == "python":
-            run(_against(endpoint, block), namespace, f"<docstring of {thing.name}>")
+    run_examples(thing, endpoint.base_url)
