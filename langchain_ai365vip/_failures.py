@@ -74,6 +74,7 @@ _BY_STATUS: Final[Mapping[int, _Kind]] = {
     402: errors.AI365VIPQuotaError,
     403: errors.AI365VIPPermissionDeniedError,
     404: errors.AI365VIPNotFoundError,
+    405: errors.AI365VIPNotFoundError,  # a path of static files
     407: errors.AI365VIPProxyError,
     408: errors.AI365VIPTimeoutError,
     429: errors.AI365VIPRateLimitError,

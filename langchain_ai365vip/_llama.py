@@ -232,8 +232,12 @@ def _start_server(settings: LlamaSettings, key: str) -> Any:
 
 
 def _check_file(path: Path) -> None:
-    with path.open("rb") as file:
-        magic = file.read(len(_GGUF_MAGIC))
+    try:
+        with path.open("rb") as file:
+            magic = file.read(len(_GGUF_MAGIC))
+    except OSError as exc:
+        why = f"{exc.strerror}; gguf_path must be the path of a GGUF file that can be read"
+        raise type(exc)(exc.errno, why, str(path)) from exc
     if magic != _GGUF_MAGIC:
         raise ValueError(
             f"{path} is not a GGUF file: it does not begin with 'GGUF'. Pass a model "

@@ -200,6 +200,11 @@ def split_conversation(
     prompts: list[str] = []
     turns: list[WireMessage] = []
     for position, message in enumerate(messages):
+        if not isinstance(message, Mapping):
+            raise ValueError(
+                f"messages[{position}] is a {type(message).__name__}: pass "
+                '{"role": "user", "content": "Hello"} and the like.'
+            )
         role, content = message.get("role"), message.get("content")
         if not isinstance(content, str):
             raise ValueError(

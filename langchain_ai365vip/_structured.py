@@ -73,6 +73,10 @@ class Schema:
             ValueError: It is none of these.
         """
         if isinstance(schema, Mapping) and not _is_tool(schema):
+            if not isinstance(schema.get("type") or "", str):  # of which core makes nothing
+                raise ValueError(
+                    f"The schema's type is {schema['type']!r}: it must be one name, 'object'."
+                )
             return cls(str(schema.get("title") or "output"), copy.deepcopy(dict(schema)))
         function = schema.get("function", schema) if isinstance(schema, Mapping) else schema
         try:

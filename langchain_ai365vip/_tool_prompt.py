@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
 from langchain_core.tools import BaseTool
@@ -64,8 +64,13 @@ def to_openai_tools(tools: Sequence[Tool], *, strict: bool | None = None) -> lis
         strict: As in `convert_to_openai_tool`.
 
     Raises:
+        TypeError: It is one tool, or none, and no list.
         ValueError: For a provider's built-in tool, or for something that is no tool.
     """
+    if not isinstance(tools, Iterable) or isinstance(tools, BaseTool):
+        raise TypeError(
+            f"tools is a {type(tools).__name__}: pass a list of tools, such as [search]"
+        )
     return [_to_openai_tool(tool, f"tools[{i}]", strict) for i, tool in enumerate(tools)]
 
 

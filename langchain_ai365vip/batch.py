@@ -141,7 +141,12 @@ def answering(model: BaseChatModel, schema: Mapping[str, Any] | None = None) -> 
     Args:
         model: Any chat model.
         schema: A JSON schema that the answers must fit.
+
+    Raises:
+        TypeError: The model is none.
     """
+    if not isinstance(model, Runnable):
+        raise TypeError(f"model is a {type(model).__name__}: pass one such as ChatAI365VIP(...)")
     if schema is None:
         return model
     return model.with_structured_output(dict(schema), method="json_schema")
@@ -244,31 +249,33 @@ async def _todo(source: Path, done: set[str], progress: Progress) -> AsyncIterat
 
 def _rows(file: BinaryIO) -> Iterator[Row]:
     """Yield the input's rows, each with its id and place; blank lines do not count."""
-    lines = (line for line in file if line.strip())
-    for index, line in enumerate(lines):
+    lines = ((number, line) for number, line in enumerate(file, 1) if line.strip())
+    for index, (number, line) in enumerate(lines):
         try:
             data = json.loads(line.strip())
-        except ValueError as exc:
-            data = {"problem": f"The line is not JSON in UTF-8: {exc}. {_MEND}"}
+        except (ValueError, RecursionError) as exc:
+            why = getattr(exc, "msg", exc)  # without "line 1", which would be of this line
+            data = {"problem": f"Line {number} is not JSON in UTF-8: {why}. {_MEND}"}
         if isinstance(data, str):
             data = {"prompt": data}
         elif not isinstance(data, dict):
-            data = {"problem": f"The line is neither a JSON string nor a JSON object. {_MEND}"}
-        yield {**data, "id": data.get("id", index), "index": index}
+            data = {"problem": f"Line {number} is neither a JSON string nor a JSON object. {_MEND}"}
+        yield {**data, "id": data.get("id", index), "index": index, "line": number}
 
 
 def _check_rows(source: Path) -> int:
     """Count the rows, and refuse ids that stand twice: one of the two would never be asked."""
-    seen: set[str] = set()
+    seen: dict[str, int] = {}
     with source.open("rb") as file:
         for row in _rows(file):
             key = _key(row["id"])
             if key in seen:
                 raise ValueError(
-                    f"{source}: the id {row['id']!r} stands twice (again at row {row['index']}). "
-                    "Give every row an id of its own, or none an id."
+                    f"{source}, line {row['line']}: the id {row['id']!r} is that of line "
+                    f"{seen[key]}, too (a row without one has its place, from 0). Give every row "
+                    "an id of its own, or none an id."
                 )
-            seen.add(key)
+            seen[key] = row["line"]
     return len(seen)
 
 

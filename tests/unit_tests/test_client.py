@@ -96,6 +96,13 @@ async def test_an_argument_out_of_range_is_a_clear_error(
     assert "pw" not in str(raised.value)
 
 
+@pytest.mark.parametrize("messages", ["Hello", ["Hello"]], ids=["a-text", "a-list-of-texts"])
+async def test_messages_that_are_no_dicts_are_refused_with_an_example(messages: Any) -> None:
+    replies = AI365VIP.create_async_generator("gpt-4o", messages, base_url="http://127.0.0.1:9")
+    with pytest.raises(ValueError, match=r'messages\[0\] is a str: pass {"role": "user"'):
+        await replies.__anext__()
+
+
 def test_a_client_shows_no_secret() -> None:
     client = AI365VIP(
         api_key="sentinel", proxy="http://me:sentinel@127.0.0.1:1", headers={"X": "sentinel"}

