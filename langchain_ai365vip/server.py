@@ -215,8 +215,9 @@ class LocalServer:
         except (OSError, OverflowError) as error:  # the latter of a port that can be none
             thread.join()
             code = getattr(error, "errno", None) or 0
+            said = str(getattr(error, "strerror", error)).rstrip(".")
             # asyncio's words differ from version to version.
-            why = os.strerror(code) if code > 0 else getattr(error, "strerror", error)
+            why = os.strerror(code) if code > 0 else said
             raise OSError(
                 code,
                 f"the server cannot listen at host={self._host!r}, port={self._port}: {why}. Pass "

@@ -25,6 +25,7 @@ _OPTIONS: Final = {
     **{name: f"--{name.replace('_', '-')}" for name in ("base_url", "api_key", "ca_bundle")},
     "max_tokens": "--max-tokens",
     "system_prompt": "--system",
+    "gguf_path": "--gguf",
     "allowed_origins": "--allow-origin",
     "allowed_hosts": "--allow-host",
     'host="127.0.0.1"': "--host 127.0.0.1",
@@ -113,7 +114,8 @@ def message(error: Exception) -> str:
     if isinstance(error, ValidationError):
         return "; ".join(_problem(each) for each in error.errors())
     if isinstance(error, OSError) and error.filename:
-        return f"{str(error.filename)!r}: {error.strerror}. Check the path, and who may use it."
+        why = in_options(str(error.strerror))
+        return f"{str(error.filename)!r}: {why}. Check the path, and who may use it."
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, _PLAIN) and str(error):

@@ -39,7 +39,7 @@ def chosen(*, local: bool, gguf: Path | None, model: str | None) -> Iterator[Any
 
 def _by_name(name: str) -> Any:
     provider, colon, model = name.partition(":")
-    if not colon:
+    if not (colon and model):
         raise UserError(
             f"--model {name}: expected PROVIDER:NAME, as in openai:gpt-4o or ollama:qwen3."
         )
