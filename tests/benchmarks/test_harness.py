@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from tests.benchmarks.report import summary, updated
 from tests.benchmarks.scenarios import OTHERS, STREAMS, Metrics, Runner, Samples, Settings, growth
 from tests.benchmarks.worker import percentile
 from tests.benchmarks.writing import against
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_all_tokens_have_the_same_size_and_no_newline() -> None:
@@ -277,3 +281,28 @@ def test_only_the_floor_is_measured_in_more_rounds_than_the_others() -> None:
     assert runner.rounds_of(one, "openai", 5) == 5
     assert runner.rounds_of(thousand, "openai", 5) == 2
     assert runner.rounds_of(thousand, "ours", 5) == 5
+
+
+# An audit hook stays for the life of its process.
+_BUILDING = """
+import os
+from tests.benchmarks import worker
+from tests.benchmarks.adapters import ENTRIES, Entry
+
+opened = []
+def build(base_url, options):
+    import wave
+    if not opened:
+        with open(os.devnull) as file:
+            opened.append(file)
+
+ENTRIES["opener"] = Entry("opener", "text", build)
+print(worker._construct("opener", {"base_url": "", "calls": 3})["io_events"])
+"""
+
+
+def test_files_are_counted_from_the_first_model_on_but_not_those_of_modules() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _BUILDING], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "1"
