@@ -26,5 +26,5 @@ notebooks:  ## run them and write their outputs
 	$(RUN) --group demo --group heavy python -m tests.notebooks
 heavy:
 	$(RUN) --group demo --group heavy pytest -m heavy $(ARGS)
-bench:  ## the whole benchmark, half an hour; ARGS=--quick for three minutes
+bench:  ## the whole benchmark, half an hour; ARGS=--quick for a few minutes
 	$(RUN) --group bench python -m tests.benchmarks $(ARGS)

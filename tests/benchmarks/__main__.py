@@ -25,7 +25,7 @@ def _arguments() -> argparse.Namespace:
         description="Compare ChatAI365VIP with a bare aiohttp session and with its peers.",
     )
     add = parser.add_argument
-    add("--quick", action="store_true", help="a run of three minutes, without growth and charts")
+    add("--quick", action="store_true", help="a run of a few minutes, without growth and charts")
     add("--rounds", type=int, help="rounds of every scenario (default: 5, quick: 3)")
     add(
         "--slow-rounds",

@@ -30,13 +30,13 @@ REASONS: dict[str, str] = {
         "of it with caches as cold as the rest."
     ),
     "CPU per token, 50 streams, against the floor": (
-        "asyncio and aiohttp take {profile-fifty ours in_asyncio} and "
-        "{profile-fifty ours in_aiohttp} µs a token, as for a bare session "
-        "({profile-fifty bare in_asyncio} and {profile-fifty bare in_aiohttp}); core and the "
-        "collector {profile-fifty ours in_langchain_core} and {profile-fifty ours in_gc}, in the "
-        "floor {profile-fifty core in_langchain_core} and {profile-fifty core in_gc}. The rest is "
-        "our own {profile-fifty ours in_langchain_ai365vip}: it decodes, watches the time limits "
-        "and makes the chunks."
+        "Per token, asyncio takes {profile-fifty ours in_asyncio} µs, aiohttp "
+        "{profile-fifty ours in_aiohttp}, core {profile-fifty ours in_langchain_core}, the "
+        "garbage collector {profile-fifty ours in_gc}; in the floor they take "
+        "{profile-fifty bare in_asyncio}, {profile-fifty bare in_aiohttp}, "
+        "{profile-fifty core in_langchain_core} and {profile-fifty core in_gc}. What the floor has "
+        "not is our own code, {profile-fifty ours in_langchain_ai365vip} µs: it decodes, watches "
+        "the time limits and makes the chunks."
     ),
     "CPU per token, 200 streams, against the floor": (
         "Of {two-hundred ours cpu_us_per_token} µs a token, "
