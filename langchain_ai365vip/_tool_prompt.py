@@ -22,7 +22,7 @@ Tool = Mapping[str, Any] | type | Callable[..., Any] | BaseTool
 
 # The tags written here, and those that the reader of replies takes for calls or reasoning.
 _TAG_OPENING: Final = re.compile(
-    r"<(?=[|\uff5c]|\s*/?\s*(?:tools?|function|(?:tool|function)_?calls?|tool_responses?|schema"
+    r"<(?=[|\uff5c]|\s*(?:/\s*)?(?:tools?|function|(?:tool|function)_?calls?|tool_responses?|schema"
     r"|think)\b)|\[(?=tool_calls\])",
     re.IGNORECASE,
 )

@@ -361,6 +361,12 @@ def test_a_result_says_which_tool_and_call_and_whether_it_failed() -> None:
     )
 
 
+def test_a_bracket_before_a_long_row_of_blanks_is_looked_at_in_one_go() -> None:
+    # A pattern that tried each way to divide them took half an hour for as many.
+    page = "<" + " " * 200_000
+    assert tool_response_text("read", page).count(page) == 1
+
+
 def test_html_and_code_stay_readable() -> None:
     assert '"<p>a < b, vector<int> x;</p>"' in tool_response_text(
         "read", "<p>a < b, vector<int> x;</p>"
