@@ -10,6 +10,7 @@ from collections.abc import Callable
 from types import ModuleType
 
 import pytest
+from aiohttp import web
 from langchain_core.language_models import FakeListChatModel
 from langchain_core.messages import HumanMessage
 from pydantic import BaseModel, ValidationError
@@ -119,6 +120,17 @@ def test_a_failed_turn_is_reported_and_leaves_the_conversation_as_it_was(
     shown = capsys.readouterr()
     assert shown.out == "fine\nfine\n"
     assert "[not kept in the conversation]" in shown.err
+
+
+def test_retries_are_told_in_the_words_of_the_command_line(
+    run: Run, endpoint: Endpoint, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Of the retryable errors, this one's advice names a setting.
+    failing = [web.Response(status=504, headers={"Retry-After": "0"})]
+    endpoint.response = lambda _: failing.pop() if failing else None
+    assert run("chat", "Hi", "--base-url", endpoint.base_url).code == Exit.OK
+    (retry,) = caplog.messages
+    assert retry.endswith("Trying again may help, or a larger --timeout.")
 
 
 def test_an_interrupt_that_does_not_wake_the_waiting_thread_still_ends_the_wait(
