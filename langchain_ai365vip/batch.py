@@ -2,7 +2,9 @@
 
 An input row is a prompt (`"text"`), or an object with a `prompt` or a list of `messages`, and
 an `id` if it has one; without, its place in the file (from 0) is its id. An output row is
-`{"id", "index", "output"}` or `{"id", "index", "error": {"type", "message", ...}}`.
+`{"id", "index", "output"}` or `{"id", "index", "error": {"type", "message", ...}}`; `index` is
+the row's place. A row without an id has a `digest` of what it asks, too, by which a later run
+sees that another row has taken its place.
 
 Output rows are appended as they are ready, each with one write. A run that was interrupted
 goes on where it stopped: rows that stand in the output are not asked for again, and what a
@@ -12,7 +14,6 @@ goes on where it stopped: rows that stand in the output are not asked for again,
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import time
 from collections.abc import (
@@ -20,15 +21,16 @@ from collections.abc import (
     AsyncIterator,
     Callable,
     Coroutine,
+    Iterable,
     Iterator,
     Mapping,
     Sequence,
 )
-from contextlib import aclosing, suppress
+from contextlib import ExitStack, aclosing
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 from langchain_core.exceptions import ModelError
 from langchain_core.language_models import BaseChatModel
@@ -36,11 +38,10 @@ from langchain_core.messages import AIMessage, BaseMessage, convert_to_messages
 from langchain_core.runnables import Runnable
 
 from langchain_ai365vip import _sync
+from langchain_ai365vip._batch_files import ASKING, MEND, Row, json_of, opened
 
 _READ_AHEAD: Final = 256
-_MEND: Final = "Mend the input and retry the failed rows."
-
-Row = dict[str, Any]
+_PLACE: Final = ("id", "index")
 
 
 @dataclass
@@ -88,44 +89,52 @@ async def abatch_file(
     `batch_file` is for sync code, `abatch_file` for async code.
 
     Args:
-        source: The input file.
-        target: The output file; rows that it holds are not asked for again.
+        source: The input file; `-` is the standard input.
+        target: The output file, for one run at a time; rows that it holds are not asked again.
         model: Any chat model.
         concurrency: Rows asked for at a time.
         schema: A JSON schema: answers are then objects that fit it.
         retry_failed: Ask again for the rows that failed in earlier runs.
-        ordered: Bring the finished output into the order of the input.
+        ordered: Bring the finished output into the order of the input; rows that are no longer
+            in the input come last.
         on_progress: Called when the rows are counted, and after each row.
 
     Returns:
         How it went.
 
     Raises:
-        ValueError: `concurrency` below 1, or two rows with one id.
-        OSError: A file cannot be read or written.
+        ValueError: `concurrency` below 1, two rows with one id, another row in the place of one
+            that was answered, or an output that is no regular file or holds something else.
+        OSError: A file cannot be read or written, or another run writes to the output.
     """
     if concurrency < 1:
         raise ValueError(f"concurrency must be at least 1, not {concurrency}")
-    source, target = Path(source), Path(target)
-    progress = Progress(total=await asyncio.to_thread(_check_rows, source))
     on_progress = on_progress or (lambda _: None)
-    on_progress(progress)
-    done = await asyncio.to_thread(_resume, target, retry_failed)
     answer = answering(model, schema)
 
     async def answered(row: Row) -> Row:
         return await answer_row(answer, row)
 
-    with await asyncio.to_thread(target.open, "ab", buffering=0) as output:
-        todo = _todo(source, done, progress)
+    with ExitStack() as stack:
+        opening = opened(Path(source), Path(target))
+        files = await asyncio.to_thread(stack.enter_context, opening)
+        total, skipped = await asyncio.to_thread(files.begin, retry_failed=retry_failed)
+        progress = Progress(total, skipped)
+        on_progress(progress)
+        todo = _ahead(files.todo())
         async with aclosing(_concurrently(todo, answered, concurrency)) as results:
             async for row in results:
-                _append(output, row)
+                files.append(row)
                 progress.failed += "error" in row
                 progress.answered += "error" not in row
                 on_progress(progress)
-    if ordered:
-        await asyncio.to_thread(_put_in_order, target)
+        if progress.done != total:
+            raise ValueError(
+                f"{source} changed during the run: of {total} rows, {progress.done} were found "
+                "again. Run the same again once it changes no more."
+            )
+        if ordered:
+            await asyncio.to_thread(files.put_in_order)
     return progress
 
 
@@ -157,12 +166,12 @@ async def answer_row(answer: Runnable[Any, Any], row: Row) -> Row:
 
     Args:
         answer: From `answering`.
-        row: `{"id", "index"}` with a `prompt`, `messages`, or `problem`.
+        row: A `prompt` or `messages`, and of `id`, `index` and `digest` what it has.
 
     Returns:
-        `{"id", "index", "output"}` or `{"id", "index", "error"}`.
+        The last three with an `output` or an `error`.
     """
-    place = {"id": row["id"], "index": row["index"]}
+    place: Row = {name: row[name] for name in ("id", "index", "digest") if name in row}
     try:
         return {**place, "output": _output(await answer.ainvoke(messages_of(row)))}
     except Exception as exc:  # whatever it is, it belongs to this row and stops no other
@@ -178,13 +187,13 @@ def messages_of(row: Row) -> Sequence[BaseMessage] | str:
     Raises:
         ValueError: It asks nothing.
     """
-    if "problem" in row:
-        raise ValueError(row["problem"])
+    if isinstance(row.get("prompt"), ValueError):
+        raise row["prompt"]
     if isinstance(row.get("prompt"), str):
         return str(row["prompt"])
     if isinstance(row.get("messages"), list):
         return convert_to_messages(row["messages"])
-    raise ValueError(f'The row has neither a text "prompt" nor a list of "messages". {_MEND}')
+    raise ValueError(f'The row has neither a text "prompt" nor a list of "messages". {MEND}')
 
 
 def _output(answer: Any) -> Any:
@@ -232,135 +241,11 @@ async def _concurrently(
         await asyncio.gather(*running, return_exceptions=True)
 
 
-async def _todo(source: Path, done: set[str], progress: Progress) -> AsyncIterator[Row]:
-    with await asyncio.to_thread(source.open, "rb") as file:
-        rows = _rows(file)
-        # Read in a thread, some rows ahead: a slow disk must not hold up the answers.
-        while ahead := await asyncio.to_thread(lambda: list(islice(rows, _READ_AHEAD))):
-            for row in ahead:
-                if _key(row["id"]) in done:
-                    progress.skipped += 1
-                else:
-                    yield row
-
-
-# -- the files -------------------------------------------------------------------------------
-
-
-def _rows(file: BinaryIO) -> Iterator[Row]:
-    """Yield the input's rows, each with its id and place; blank lines do not count."""
-    lines = ((number, line) for number, line in enumerate(file, 1) if line.strip())
-    for index, (number, line) in enumerate(lines):
-        try:
-            data = json.loads(line.strip())
-        except (ValueError, RecursionError) as exc:
-            why = getattr(exc, "msg", exc)  # without "line 1", which would be of this line
-            data = {"problem": f"Line {number} is not JSON in UTF-8: {why}. {_MEND}"}
-        if isinstance(data, str):
-            data = {"prompt": data}
-        elif not isinstance(data, dict):
-            data = {"problem": f"Line {number} is neither a JSON string nor a JSON object. {_MEND}"}
-        yield {**data, "id": data.get("id", index), "index": index, "line": number}
-
-
-def _check_rows(source: Path) -> int:
-    """Count the rows, and refuse ids that stand twice: one of the two would never be asked."""
-    seen: dict[str, int] = {}
-    with source.open("rb") as file:
-        for row in _rows(file):
-            key = _key(row["id"])
-            if key in seen:
-                raise ValueError(
-                    f"{source}, line {row['line']}: the id {row['id']!r} is that of line "
-                    f"{seen[key]}, too (a row without one has its place, from 0). Give every row "
-                    "an id of its own, or none an id."
-                )
-            seen[key] = row["line"]
-    return len(seen)
-
-
-def _key(identity: Any) -> str:
-    # 1 and "1" are two ids.
-    return json.dumps(identity, sort_keys=True)
-
-
-def _append(output: Any, row: Row) -> None:
-    """Write a row as one line, whole: a short write, on a full disk, is an error."""
-    line = json.dumps(row, ensure_ascii=False, default=str).encode("utf-8", "replace") + b"\n"
-    written = output.write(line)
-    if written != len(line):
-        raise OSError(
-            f"only {written} of {len(line)} bytes of a row could be written; is the disk full? "
-            "Make room and run the same again: it goes on from here."
-        )
-
-
-def _resume(target: Path, retry_failed: bool) -> set[str]:
-    """Mend the output of an earlier run, and return the ids that need not be asked again."""
-    done: set[str] = set()
-    if not target.exists():
-        return done
-    with target.open("rb") as old, _replacing(target) as new:
-        for number, line in enumerate(old, start=1):
-            if not line.endswith(b"\n") and line.startswith(_BEGINNING[: len(line)]):
-                break  # the beginning of a line that a kill -9 cut
-            row = _written_row(line, f"{target}, line {number}")
-            if retry_failed and "error" in row:
-                continue
-            done.add(_key(row["id"]))
-            new.write(line)
-    return done
-
-
-_BEGINNING: Final = b'{"id": '  # of every line that _append writes
-_ROW_KEYS: Final = frozenset({"id", "index", "output", "error"})
-
-
-def _written_row(line: bytes, where: str) -> Row:
-    """Read a row of an earlier run; anything else in the file is somebody's, and stays."""
-    with suppress(ValueError):
-        row = json.loads(line)
-        if isinstance(row, dict) and {"id", "index"} <= row.keys() & _ROW_KEYS != {"id", "index"}:
-            return row
-    raise ValueError(
-        f"{where}: this is no row of an earlier run, so the file is left as it is. Name another "
-        "file for the answers."
-    )
-
-
-def _put_in_order(target: Path) -> None:
-    with target.open("rb") as old:
-        places = []
-        offset = 0
-        for line in old:
-            places.append((json.loads(line)["index"], offset))
-            offset += len(line)
-        places.sort()
-        with _replacing(target) as new:
-            for _, offset in places:
-                old.seek(offset)
-                new.write(old.readline())
-
-
-class _replacing:  # noqa: N801 - used as a function
-    """A file that takes another's place once it is written whole, and not before."""
-
-    def __init__(self, target: Path) -> None:
-        self._target = target
-        self._new = target.with_name(f".{target.name}.{os.getpid()}.new")
-
-    def __enter__(self) -> BinaryIO:
-        self._file = self._new.open("wb")
-        return self._file
-
-    def __exit__(self, kind: type[BaseException] | None, *_rest: object) -> None:
-        with self._file as file:
-            file.flush()
-            os.fsync(file.fileno())
-        if kind is None:
-            self._new.replace(self._target)
-        else:
-            self._new.unlink()
+async def _ahead(rows: Iterator[Row]) -> AsyncIterator[Row]:
+    # Read in a thread, some rows ahead: a slow disk must not hold up the answers.
+    while ahead := await asyncio.to_thread(lambda: list(islice(rows, _READ_AHEAD))):
+        for row in ahead:
+            yield row
 
 
 # -- on a cluster ----------------------------------------------------------------------------
@@ -395,21 +280,25 @@ class RayRows:
 
         self._answer = answering(ChatAI365VIP(**settings), schema)
 
-    def __call__(self, batch: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
+    def __call__(self, batch: Mapping[str, Iterable[Any]]) -> dict[str, list[Any]]:
         """Answer a batch of columns: `id`, `index` if given, and `prompt` or `messages`.
 
         Args:
-            batch: The columns.
+            batch: The columns. A row whose `id` is null fails.
 
         Returns:
-            The columns `id`, `index`, and `answer`: the output row as JSON, since its shape
-            differs from row to row.
+            The columns `id`, `index` if given, and `answer`: the output row as JSON, since its
+            shape differs from row to row.
+
+        Raises:
+            ValueError: There is no column `id`: rows have no place of their own on a cluster.
         """
-        names = list(batch)
-        columns = [_plain(column) for column in batch.values()]
+        if "id" not in batch:
+            raise ValueError("The rows have no column `id`: give each row an id of its own.")
+        columns = {name: _plain(batch[name]) for name in (*_PLACE, *ASKING) if name in batch}
         rows = [
-            {"index": place, **dict(zip(names, values, strict=True))}
-            for place, values in enumerate(zip(*columns, strict=True))
+            _with_id(dict(zip(columns, values, strict=True)))
+            for values in zip(*columns.values(), strict=True)
         ]
 
         async def answered() -> list[Row]:
@@ -417,12 +306,21 @@ class RayRows:
 
         results = _sync.run(answered)
         return {
-            "id": [row["id"] for row in results],
-            "index": [row["index"] for row in results],
-            "answer": [json.dumps(row, ensure_ascii=False, default=str) for row in results],
+            **{name: columns[name] for name in _PLACE if name in columns},
+            "answer": list(map(json_of, results)),
         }
 
 
-def _plain(column: Any) -> list[Any]:
-    # Ray hands over NumPy arrays, whose items are no JSON values.
-    return list(column.tolist() if hasattr(column, "tolist") else column)
+def _with_id(row: Row) -> Row:
+    # Where some rows have none, Ray hands over NaN for the others' numbers.
+    if row["id"] is None or row["id"] != row["id"]:
+        return {**row, "id": None, "prompt": ValueError(f"The row has no id. {MEND}")}
+    return row
+
+
+def _plain(value: Any) -> Any:
+    """Return JSON values for what Ray hands over: NumPy's arrays and numbers, also nested."""
+    value = value.tolist() if hasattr(value, "tolist") else value
+    if isinstance(value, Mapping):
+        return {name: _plain(each) for name, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, list) else value

@@ -180,9 +180,8 @@ def batch(
         Path,
         typer.Argument(
             metavar="IN.jsonl",
-            exists=True,
             dir_okay=False,
-            help="A prompt, or an object with prompt or messages, and perhaps id, per line.",
+            help="A prompt, or an object with prompt or messages, and perhaps id, per line; or -.",
         ),
     ],
     output: Annotated[

@@ -56,7 +56,12 @@ def main(workers: int, rows: int, *, kill: bool) -> dict[str, Any]:
     with Endpoint() as endpoint, tempfile.TemporaryDirectory() as at:
         endpoint.pieces, endpoint.delay = tokens, SECONDS_A_TOKEN
         source, target = Path(at, "in.jsonl"), Path(at, "out")
-        source.write_text("".join(f'{{"id": {n}, "prompt": "row"}}\n' for n in range(rows)))
+        kinds: list[dict[str, Any]] = [
+            {"prompt": "row"},
+            {"messages": [{"role": "user", "content": "row"}]},
+        ]
+        lines = [json.dumps({"id": n, **kinds[n % 2]}) + "\n" for n in range(rows)]
+        source.write_text("".join(lines))
         started = time.monotonic()
         ray.data.read_json(str(source), override_num_blocks=rows // ROWS_AT_A_TIME).map_batches(
             RayRows,

@@ -56,7 +56,7 @@ def test_a_schema_makes_objects_of_the_answers_of_the_model_that_was_named(
     endpoint: Endpoint, tmp_path: Path
 ) -> None:
     source, target, schema = (tmp_path / name for name in ("in.jsonl", "out.jsonl", "n.json"))
-    source.write_text('"How many?"\n')
+    source.write_text('{"id": 0, "prompt": "How many?"}\n')
     schema.write_text('{"title": "N", "type": "object", "properties": {"n": {"type": "integer"}}}')
     endpoint.pieces = ['Sure: {"n": "3"}']
     options = ["-o", str(target), "--schema", str(schema), "--model", "gpt-4"]

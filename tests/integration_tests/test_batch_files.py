@@ -1,0 +1,364 @@
+"""Bulk work's files: what may be read and written, by whom, and what is left of them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from langchain_ai365vip import ChatAI365VIP
+from langchain_ai365vip._cli.exits import Exit
+from langchain_ai365vip.batch import Progress, abatch_file, batch_file
+from tests.endpoint import Endpoint
+from tests.integration_tests.test_batch import asked, echo, read, until, write
+from tests.integration_tests.test_cli import COMMAND, PATIENCE, Terminal
+
+
+@pytest.fixture
+def model(endpoint: Endpoint) -> ChatAI365VIP:
+    endpoint.pieces = echo
+    return ChatAI365VIP(base_url=endpoint.base_url, max_retries=0)
+
+
+def outputs(path: Path) -> dict[Any, Any]:
+    return {row["id"]: row.get("output") for row in read(path)}
+
+
+# -- what is no regular file -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", [True, False], ids=["command", "function"])
+def test_an_output_that_is_no_regular_file_is_refused_before_anything_is_read(
+    endpoint: Endpoint, model: ChatAI365VIP, tmp_path: Path, command: bool
+) -> None:
+    target, source = tmp_path / "pipe", tmp_path / "in.jsonl"
+    os.mkfifo(target)
+    os.mkfifo(source)  # nobody writes to it: a run that reads would hang
+    why = "pipe is no regular file, and a run must find there what it has done"
+    if command:
+        arguments = [*COMMAND, "batch", str(source), "-o", str(target)]
+        ran = subprocess.run(arguments, stderr=subprocess.PIPE, timeout=PATIENCE, check=False)
+        assert (ran.returncode, why in ran.stderr.decode()) == (Exit.FAILED, True)
+    else:
+        with pytest.raises(ValueError, match=why):
+            batch_file(source, target, model)
+    assert stat.S_ISFIFO(target.stat().st_mode)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl", "pipe"]
+
+
+def test_a_missing_input_makes_no_output(model: ChatAI365VIP, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"in.jsonl"):
+        batch_file(tmp_path / "in.jsonl", tmp_path / "out.jsonl", model)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_rows_come_from_the_standard_input(endpoint: Endpoint, tmp_path: Path) -> None:
+    endpoint.pieces = echo
+    target = tmp_path / "out.jsonl"
+    command = [*COMMAND, "batch", "-", "-o", str(target), "--base-url", endpoint.base_url]
+    rows = b'"one"\n"two"\n'
+    for answered, before in [(2, 0), (0, 2)]:
+        ran = subprocess.run(
+            command, input=rows, capture_output=True, timeout=PATIENCE, check=False
+        )
+        assert ran.returncode == Exit.OK
+        says = f"{answered} answered, 0 failed, {before} were there before"
+        assert says in ran.stderr.decode()
+    assert outputs(target) == {0: "ONE", 1: "TWO"}
+
+
+def test_a_file_named_with_a_dash_is_not_the_standard_input(
+    model: ChatAI365VIP, tmp_path: Path
+) -> None:
+    source = write(tmp_path / "-", "one")
+    batch_file(source, tmp_path / "out.jsonl", model)
+    assert outputs(tmp_path / "out.jsonl") == {0: "ONE"}
+
+
+def test_at_a_terminal_rows_are_typed_and_ctrl_c_is_no_crash(
+    endpoint: Endpoint, tmp_path: Path
+) -> None:
+    target = tmp_path / "out.jsonl"
+    arguments = ["batch", "-", "-o", str(target), "--base-url", endpoint.base_url]
+    for keys, code in [('"one"\n\x03', Exit.INTERRUPTED), ('"one"\n\x04', Exit.OK)]:
+        with Terminal(*arguments) as terminal:
+            while not target.exists():
+                assert terminal.process.poll() is None
+            terminal.type(keys)
+            assert "Fatal" not in terminal.rest()
+            assert terminal.process.wait(PATIENCE) == code
+        assert len(read(target)) == (code == Exit.OK)
+        if code == Exit.INTERRUPTED:
+            target.unlink()
+
+
+def test_a_pipe_is_read_once_and_all_of_it_is_asked(
+    endpoint: Endpoint, model: ChatAI365VIP, tmp_path: Path
+) -> None:
+    source = tmp_path / "pipe"
+    os.mkfifo(source)
+    lines = "".join(f'"row {n}"\n' for n in range(30))
+    writer = threading.Thread(target=source.write_text, args=(lines,))
+    writer.start()
+    assert batch_file(source, tmp_path / "out.jsonl", model).answered == 30
+    writer.join()
+    assert outputs(tmp_path / "out.jsonl") == {n: f"ROW {n}" for n in range(30)}
+
+
+def test_an_input_that_changes_during_the_run_is_an_error(
+    endpoint: Endpoint, model: ChatAI365VIP, tmp_path: Path
+) -> None:
+    source = write(tmp_path / "in.jsonl", *(f"row {n} {'x' * 999}" for n in range(400)))
+
+    def empty(_: Progress) -> None:
+        os.truncate(source, 0)
+
+    with pytest.raises(ValueError, match=r"in\.jsonl changed during the run: of 400 rows"):
+        batch_file(source, tmp_path / "out.jsonl", model, on_progress=empty)
+
+
+# -- two runs at once ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("retry_failed", [True, False], ids=["rewritten", "as-it-is"])
+async def test_a_second_run_on_an_output_is_refused_until_the_first_one_ends(
+    endpoint: Endpoint, model: ChatAI365VIP, tmp_path: Path, retry_failed: bool
+) -> None:
+    source = write(tmp_path / "in.jsonl", "empty 0", "one", "two")
+    target = tmp_path / "out.jsonl"
+    await abatch_file(write(tmp_path / "first.jsonl", "empty 0"), target, model)
+    endpoint.pieces, endpoint.paced = ["now"], True
+    run = asyncio.create_task(abatch_file(source, target, model, retry_failed=retry_failed))
+    await until(lambda: endpoint.requests == 3 + retry_failed)
+    before = target.read_bytes()
+    for again in (True, False):
+        with pytest.raises(BlockingIOError, match=r"out\.jsonl: another run is writing"):
+            await abatch_file(source, target, model, retry_failed=again, ordered=True)
+    assert target.read_bytes() == before
+    endpoint.release_all()
+    assert (await run).answered == 2 + retry_failed
+    assert outputs(target) == {0: "now" if retry_failed else None, 1: "now", 2: "now"}
+    assert (await abatch_file(source, target, model)).skipped == 3
+
+
+# -- a changed input -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        pytest.param(["one", "two"], ["zero", "one", "two"], id="a-row-before"),
+        pytest.param(["one", "two"], ["one", "three"], id="another-row"),
+        pytest.param([{"prompt": "one"}], [{"messages": [["user", "1"]]}], id="messages"),
+    ],
+)
+def test_another_row_in_the_place_of_an_answered_one_is_refused(
+    endpoint: Endpoint, model: ChatAI365VIP, tmp_path: Path, old: list[Any], new: list[Any]
+) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    batch_file(write(source, *old), target, model)
+    before, requests = target.read_bytes(), endpoint.requests
+    write(source, *new)
+    for retry_failed in (True, False):
+        with pytest.raises(ValueError, match=r"line \d: the row asks something else than row \d"):
+            batch_file(source, target, model, retry_failed=retry_failed)
+    assert (target.read_bytes(), endpoint.requests) == (before, requests)
+
+
+def test_rows_may_be_added_and_written_differently_and_failed_ones_mended(
+    endpoint: Endpoint, model: ChatAI365VIP, tmp_path: Path
+) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    batch_file(write(source, "one", "empty"), target, model)
+    write(source, {"note": "mine", "prompt": "one", "id": None}, "full", "three")
+    progress = batch_file(source, target, model, retry_failed=True, ordered=True)
+    assert (progress.skipped, progress.answered) == (1, 2)
+    assert list(outputs(target).values()) == ["ONE", "FULL", "THREE"]
+
+
+def test_the_order_is_that_of_the_input_as_it_is_now(
+    endpoint: Endpoint, model: ChatAI365VIP, tmp_path: Path
+) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    rows = [{"id": name, "prompt": name} for name in "abc"]
+    batch_file(write(source, *rows), target, model)
+    moved = [{"id": "new", "prompt": "new"}, *rows[:0:-1]]
+    batch_file(write(source, *moved), target, model, ordered=True)
+    assert list(outputs(target)) == ["new", "c", "b", "a"]
+    assert endpoint.requests == 4
+
+
+def test_a_failed_row_that_is_no_longer_in_the_input_is_kept(
+    endpoint: Endpoint, model: ChatAI365VIP, tmp_path: Path
+) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    failing = [{"id": name, "prompt": "empty"} for name in "ab"]
+    batch_file(write(source, *failing), target, model)
+    progress = batch_file(write(source, {"id": "b", "prompt": "full"}), target, model)
+    assert (progress.total, progress.skipped) == (1, 1)
+    batch_file(source, target, model, retry_failed=True)
+    assert outputs(target) == {"a": None, "b": "FULL"}
+
+
+def test_an_earlier_row_without_a_place_does_not_stop_the_ordering(
+    endpoint: Endpoint, model: ChatAI365VIP, tmp_path: Path
+) -> None:
+    source, target = write(tmp_path / "in.jsonl", "one", "two"), tmp_path / "out.jsonl"
+    write(target, {"id": 1, "index": None, "output": "mine"})
+    batch_file(source, target, model, ordered=True)
+    assert list(outputs(target).items()) == [(0, "ONE"), (1, "mine")]
+
+
+# -- what is left of the output --------------------------------------------------------------
+
+
+def test_links_and_modes_stay_and_what_a_kill_left_goes(
+    endpoint: Endpoint, model: ChatAI365VIP, tmp_path: Path
+) -> None:
+    source, real, link = (tmp_path / name for name in ("in.jsonl", "real.jsonl", "out.jsonl"))
+    link.symlink_to(real.name)
+    batch_file(write(source, "one", "empty"), link, model)
+    real.chmod(0o640)
+    stale = tmp_path / ".real.jsonl.new"
+    stale.write_text("half of a copy")
+    batch_file(source, link, model, retry_failed=True, ordered=True)
+    assert link.readlink() == Path("real.jsonl")
+    assert stat.S_IMODE(real.stat().st_mode) == 0o640
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        ["in.jsonl", "out.jsonl", "real.jsonl"]
+    )
+    stale.write_text("half of a copy")
+    batch_file(source, link, model)
+    assert not stale.exists()
+
+
+def test_going_on_makes_no_copy(model: ChatAI365VIP, tmp_path: Path) -> None:
+    source, target = write(tmp_path / "in.jsonl", "one", "two"), tmp_path / "out.jsonl"
+    batch_file(source, target, model)
+    os.truncate(target, target.stat().st_size - 5)
+    before = target.stat().st_ino
+    batch_file(source, target, model)
+    assert target.stat().st_ino == before
+    assert sorted(outputs(target).values()) == ["ONE", "TWO"]
+
+
+def test_a_last_line_without_its_end_is_not_glued_to_the_next(
+    model: ChatAI365VIP, tmp_path: Path
+) -> None:
+    source, target = write(tmp_path / "in.jsonl", "one", "two"), tmp_path / "out.jsonl"
+    target.write_text('{"output": "mine", "index": 0, "id": 0}')
+    batch_file(source, target, model)
+    assert outputs(target) == {0: "mine", 1: "TWO"}
+
+
+_FULL = """
+import resource, sys
+from langchain_ai365vip import ChatAI365VIP
+from langchain_ai365vip.batch import batch_file
+source, target, url, limit, ordered = sys.argv[1:]
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
+try:
+    batch_file(source, target, ChatAI365VIP(base_url=url), concurrency=4, ordered=ordered == "yes")
+except OSError as exc:
+    print(exc)
+"""
+
+
+@pytest.mark.parametrize("ordered", [True, False], ids=["ordering", "writing"])
+def test_a_full_disk_is_named_and_the_same_run_goes_on(
+    endpoint: Endpoint, model: ChatAI365VIP, tmp_path: Path, ordered: bool
+) -> None:
+    """A limit on the size of files does what a full disk does: a short write, then an error."""
+    count = 40
+    source = write(tmp_path / "in.jsonl", *(f"row {n} {'x' * 200}" for n in range(count)))
+    target = tmp_path / "out.jsonl"
+    endpoint.pieces = echo
+    if ordered:
+        batch_file(source, target, model)
+    before = target.read_bytes() if ordered else b""
+    command = [sys.executable, "-c", _FULL, str(source), str(target), endpoint.base_url]
+    limit = ["5000", "yes" if ordered else "no"]
+    ran = subprocess.run([*command, *limit], capture_output=True, timeout=PATIENCE, check=True)
+    says = f"{target}: File too large. Make room and run the same again: it goes on from here."
+    assert ran.stdout.decode().strip() == says
+    written = target.read_bytes()
+    assert written.endswith(b"}\n")
+    assert written == before if ordered else 0 < len(outputs(target)) < count
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl", "out.jsonl"]
+    assert batch_file(source, target, model, ordered=ordered).skipped == len(written.splitlines())
+    assert list(outputs(target)) == list(range(count)) if ordered else len(read(target)) == count
+
+
+# -- characters ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        pytest.param(b"", id="plain"),
+        pytest.param(b"\xef\xbb\xbf", id="bom"),
+        pytest.param(b"\xef\xbb\xbf\r\n", id="bom-and-a-blank-line"),
+    ],
+)
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"], ids=["lf", "crlf"])
+def test_marks_and_blank_lines_are_no_rows(
+    model: ChatAI365VIP, tmp_path: Path, start: bytes, end: bytes
+) -> None:
+    source = tmp_path / "in.jsonl"
+    source.write_bytes(start + end.join([b'"one"', b"", b' {"prompt": "two"} ', b'"three"']))
+    batch_file(source, tmp_path / "out.jsonl", model)
+    assert outputs(tmp_path / "out.jsonl") == {0: "ONE", 1: "TWO", 2: "THREE"}
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        pytest.param("[" * 200_000, "Line 2 is not JSON in UTF-8", id="deep"),
+        pytest.param('{"problem": "mine"}', 'neither a text "prompt"', id="nothing-asked"),
+    ],
+)
+def test_a_bad_line_stops_no_other(
+    model: ChatAI365VIP, tmp_path: Path, line: str, says: str
+) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text(f'"one"\n{line}\n"three"\n')
+    batch_file(source, target, model)
+    assert outputs(target) == {0: "ONE", 1: None, 2: "THREE"}
+    [message] = [row["error"]["message"] for row in read(target) if "error" in row]
+    assert says in message
+
+
+def test_other_columns_are_the_users_own(model: ChatAI365VIP, tmp_path: Path) -> None:
+    mine = {"problem": "none", "index": 7, "digest": "mine", "error": "none"}
+    source = write(tmp_path / "in.jsonl", {"id": "a", "prompt": "one", **mine})
+    batch_file(source, tmp_path / "out.jsonl", model)
+    assert read(tmp_path / "out.jsonl") == [{"id": "a", "index": 0, "output": "ONE"}]
+
+
+@pytest.mark.parametrize("identity", ["\ud800", "a\u2028b", "\x85", "\u2029"], ids=ascii)
+def test_an_id_of_any_characters_is_asked_once_and_its_row_is_one_line(
+    endpoint: Endpoint, model: ChatAI365VIP, tmp_path: Path, identity: str
+) -> None:
+    source = write(tmp_path / "in.jsonl", {"id": identity, "prompt": "one"})
+    target = tmp_path / "out.jsonl"
+    endpoint.pieces = ["un\u2028deux\u2029trois\x85ü"]
+    for _ in range(2):
+        batch_file(source, target, model)
+    # `read` takes lines by `str.splitlines`, as many a reader does.
+    assert outputs(target) == {identity: "un\u2028deux\u2029trois\x85ü"}
+    assert asked(endpoint) == ["one"]
+
+
+def test_half_of_a_surrogate_pair_in_an_answer_is_kept(endpoint: Endpoint, tmp_path: Path) -> None:
+    endpoint.pieces = ['{"text": "\\ud83d"}']
+    schema = {"title": "T", "type": "object", "properties": {"text": {"type": "string"}}}
+    source, target = write(tmp_path / "in.jsonl", "one"), tmp_path / "out.jsonl"
+    batch_file(source, target, ChatAI365VIP(base_url=endpoint.base_url), schema=schema)
+    assert [row["output"] for row in read(target)] == [{"text": "\ud83d"}]
