@@ -53,9 +53,6 @@ class Files:
     Args:
         source: What messages call the input.
         target: The output, no symbolic link; made if it is missing.
-
-    Attributes:
-        input: The input, opened.
     """
 
     input: BinaryIO
