@@ -358,7 +358,7 @@ class Runner:
 
     def _hosts(self) -> None:
         """Compare servers around one model, and that model without a server."""
-        load = Load(50, 100 if self.settings.quick else 400, 0.01)
+        load = Load(50, 100 if self.settings.quick else 200, 0.01)
         names = [
             name for name in ("unserved", "bare-host", "ours-host") if self.settings.takes(name)
         ]
