@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from tests.benchmarks.load import TOKEN_SIZE, TOKENS, Load, find_load, pieces
 from tests.benchmarks.reasons import FIGURE, REASONS, UnexplainedGoalError, explained
 from tests.benchmarks.report import summary, updated
 from tests.benchmarks.scenarios import OTHERS, STREAMS, Metrics, Runner, Samples, Settings, growth
-from tests.benchmarks.worker import percentile
+from tests.benchmarks.worker import percentile, until_held
 from tests.benchmarks.writing import against
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -306,3 +307,10 @@ def test_files_are_counted_from_the_first_model_on_but_not_those_of_modules() ->
         [sys.executable, "-c", _BUILDING], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "1"
+
+
+async def test_streams_that_ended_are_not_waited_for() -> None:
+    ended = asyncio.create_task(asyncio.sleep(0))
+    await ended
+    with pytest.raises(ConnectionError, match="1 of 1 streams ended before their first text"):
+        await until_held("http://127.0.0.1:1", [ended])

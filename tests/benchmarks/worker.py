@@ -238,10 +238,17 @@ async def _control(base_url: str, path: str) -> Metrics:
     return answer
 
 
-async def _until_held(base_url: str, streams: int) -> None:
+async def until_held(base_url: str, tasks: list[asyncio.Task[None]]) -> None:
+    """Wait until the server holds all streams back.
+
+    Raises:
+        ConnectionError: Some ended before, so that they will never all be held.
+    """
     held = 0
-    while held < streams:
+    while held < len(tasks):
         await asyncio.sleep(0.05)
+        if ended := sum(task.done() for task in tasks):
+            raise ConnectionError(f"{ended} of {len(tasks)} streams ended before their first text")
         held = (await _control(base_url, "/stats"))["held"]
 
 
@@ -251,7 +258,7 @@ async def _held_round(
     """Return resident bytes and allocated blocks while `streams` wait for first text."""
     readings = [Reading() for _ in range(streams)]
     tasks = [asyncio.create_task(_quietly(adapter, prompt, item)) for item in readings]
-    await _until_held(command["base_url"], streams)
+    await until_held(command["base_url"], tasks)
     gc.collect()
     seen = resident_bytes(), sys.getallocatedblocks()
     await _control(command["base_url"], "/release")
