@@ -151,6 +151,7 @@ class Files:
         """Sort the output, without the rows that have no place, in a file that replaces it."""
         file = _locked(self._new)  # before others can see it
         try:
+            shutil.copymode(self._target, self._new)
             with _room(self._target), self._target.open("rb") as old:
                 found, offset = [], 0
                 for line in old:
@@ -162,7 +163,6 @@ class Files:
                         old.seek(offset)
                         new.write(old.readline())
                 os.fsync(file.fileno())
-            shutil.copymode(self._target, self._new)
             self._new.replace(self._target)
         except BaseException:
             file.close()

@@ -41,9 +41,9 @@ _NAMES: Final = re.compile(
 )
 
 
-def in_options(text: str) -> str:
-    """Name settings as the command line does."""
-    return _NAMES.sub(lambda name: _OPTIONS[name[0]], text)
+def in_options(text: str, theirs: str = "") -> str:
+    """Name settings as the command line does, but for names in the words of others."""
+    return _NAMES.sub(lambda name: name[0] if name[0] in theirs else _OPTIONS[name[0]], text)
 
 
 def log_in_options(record: logging.LogRecord) -> bool:
@@ -93,6 +93,7 @@ _BY_ERROR: Final[tuple[tuple[type[Exception], Exit], ...]] = (
     (errors.AI365VIPInvalidRequestError, Exit.REQUEST),
     (errors.AI365VIPContextOverflowError, Exit.REQUEST),
     (ValidationError, Exit.USAGE),
+    (FileNotFoundError, Exit.USAGE),
     (UserError, Exit.USAGE),
 )
 
@@ -119,7 +120,8 @@ def message(error: Exception) -> str:
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, _PLAIN) and str(error):
-        return in_options(str(error))
+        theirs = (getattr(error, name, "") for name in ("reason", "body"))
+        return in_options(str(error), "".join(each or "" for each in theirs))
     return (
         f"Something unexpected happened, {type(error).__name__}: {error} (--debug shows where; "
         "please report it)"

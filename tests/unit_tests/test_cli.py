@@ -65,6 +65,9 @@ def test_every_error_of_the_package_has_an_exit_code_of_its_own_kind(
         pytest.param(errors.AI365VIPAPIError("x"), Exit.SERVER, id="server"),
         pytest.param(errors.AI365VIPContextOverflowError("x"), Exit.REQUEST, id="too-long"),
         pytest.param(UserError("x"), Exit.USAGE, id="usage"),
+        pytest.param(
+            FileNotFoundError(2, "No such file", "in.jsonl"), Exit.USAGE, id="missing-file"
+        ),
         pytest.param(ZeroDivisionError("x"), Exit.FAILED, id="a-defect"),
     ],
 )
@@ -169,6 +172,12 @@ def test_settings_are_named_as_options(python: str, terminal: str) -> None:
     assert in_options(python) == terminal
     assert message(errors.AI365VIPError(python)) == terminal
     assert message(UserError(python)) == python
+
+
+def test_an_endpoints_own_words_stay_as_they_are() -> None:
+    said = "http://h/api/chat answered 400: max_tokens is too large. Check api_key."
+    refused = errors.AI365VIPAPIError(said, body='{"error": "max_tokens is too large"}')
+    assert message(refused) == said.replace("api_key", "--api-key")
 
 
 @pytest.mark.parametrize("debug", [True, False])
