@@ -83,6 +83,7 @@ TAGS = Tags(
     prefixes=prefixes(OPENERS | CLOSERS | {RESPONSE}),
 )
 CLOSER_PREFIXES = prefixes(CLOSERS)
+_ENDS = CLOSERS | {_FUNCTION_END}
 END_PREFIXES = prefixes(END_TOKENS)
 BODY_PREFIXES = TAGS.prefixes | prefixes({FUNCTION})
 ATTRIBUTES = re.compile(r"""[ \w="':.-]*""")
@@ -156,7 +157,7 @@ class Form:
     def own(self) -> str:
         """What was read, without the marks behind the call, which a quotation may not have."""
         parts = self._held.copy()
-        while parts and (not parts[-1].strip() or parts[-1].lower() in CLOSERS):
+        while parts and (not parts[-1].strip() or parts[-1].lower() in _ENDS):
             parts.pop()
         return "".join(parts)
 

@@ -11,18 +11,12 @@ _ROUNDS = 5
 # From the first backslash of a row on: at each of them, many would take very long.
 _UNICODE = re.compile(r"(?<!\\)\\+u([0-9a-f]{4})")
 _ESCAPES = re.compile(r"\\+[bfnrt]?|\s+")
+# What a call goes on with whose arguments stand in tags.
+_MORE = ("<arg_key>", "<parameter=")
 
 
 def plain(text: str) -> str:
-    r"""Take away what a quotation may change: escapes, white space, case.
-
-    Args:
-        text: Any text; also JSON, or HTML, or one inside the other.
-
-    Returns:
-        The text decoded (`\u003c`, `&lt;`) as often as it is encoded, and without
-        backslashes, line breaks and other white space.
-    """
+    r"""Take away what a quotation may change: case, white space, backslashes, `\u003c`, `&lt;`."""
     text = text.casefold()
     for _ in range(_ROUNDS):
         decoded = _decoded(text)
@@ -54,14 +48,23 @@ class Echoes:
         self._plain: list[str] | None = None
 
     def hold(self, call: str) -> bool:
-        """Say whether a call, with its tag where it has one, stands in one of the texts.
-
-        Args:
-            call: The call as the model wrote it.
-        """
+        """Say whether a call, with its tag where it has one, stands in one of the texts."""
         if not self._texts:
             return False
         if self._plain is None:
             self._plain = [_joined(plain(text)) for text in self._texts]
         wanted = _joined(plain(call))
-        return any(wanted in text for text in self._plain)
+        return any(_stands_in(wanted, text) for text in self._plain)
+
+
+def _stands_in(call: str, text: str) -> bool:
+    """Say whether the call stands there, and not only as the beginning of another."""
+    at = text.find(call)
+    while at >= 0:
+        end = at + len(call)
+        last, following = call[-1:], text[end : end + 1]
+        in_word = last.isalnum() and following.isalnum()
+        if not (in_word or last + following == ">{" or text.startswith(_MORE, end)):
+            return True
+        at = text.find(call, end)
+    return False

@@ -124,6 +124,8 @@ class Candidate:
     # The places of the quotation marks in and behind each string with unescaped ones in it.
     quotes: list[list[int]] = field(default_factory=list)
     last: str = ""  # the last character that is not white space
+    first_close: int = 0  # behind the first bracket that closes one
+    last_close: int = 0
     clean: bool = True  # nothing but separators between the values
     in_string: bool = False
     opened_in_string: bool = False
@@ -147,6 +149,8 @@ class Candidate:
     def close(self, char: str) -> bool:
         """Close a bracket and those left open inside it; True at the end of a value."""
         self.add(char)
+        self.last_close = self.length
+        self.first_close = self.first_close or self.length
         while self.awaited[char]:
             closed = self.closers.pop()
             self.awaited[closed] -= 1
@@ -192,11 +196,11 @@ class Candidate:
         parts = [body[a:b] for a, b in itertools.pairwise([start, *inner, end])]
         return "\\".join(parts) if inner else ""
 
-    def first(self) -> str:
-        """Return the first value's text; of one that is open, up to its last bracket."""
-        text = "".join(self.parts)
-        end = self.ends[0] if self.ends else text.rfind("}") + 1
-        return text[self.starts[0] : end or None]
+    @property
+    def open_end(self) -> int:
+        """Where a value that is open can be compared up to: behind its last bracket."""
+        ended = self.ends[-1] if self.ends else 0
+        return self.last_close if self.last_close > ended else self.length
 
     @property
     def cut_off(self) -> bool:
@@ -221,14 +225,9 @@ class Value:
 
 
 def split(candidate: Candidate, *, ended: bool) -> list[Value]:
-    """Take a candidate apart into its values.
+    """Take a candidate apart into its values; all as one where more stood between them.
 
-    Args:
-        candidate: What was read.
-        ended: No tag closed it: an open value is one that was cut off.
-
-    Returns:
-        The values; where something else stood between them, all of it as one.
+    `ended`: no tag closed it, so an open value is one that was cut off.
     """
     body = "".join(candidate.parts)
     open_end = candidate.cut_off
@@ -272,11 +271,7 @@ class JsonReader:
     def values(self, candidate: Candidate) -> Pull[str]:
         """Read values up to a tag, to prose or to the end of the text.
 
-        Args:
-            candidate: Takes up what is read.
-
-        Returns:
-            The tag, or the text that was taken because it began like one.
+        Returns the tag, or the text that was taken because it began like one.
         """
         source = self._source
         while True:

@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -226,7 +227,7 @@ class ToolCallParser:
         self._any_block = False
         self._any_call = False
         self._dangling = False  # the last call had no closing tag
-        self._wrapper = ""  # a tag in front of what may be a call
+        self._wrapper: list[str] = []  # tags in front of what may be a call
         self._wrapped = False  # a tag around calls had no closing tag so far
         self._in_prose = False
         self._states = self._run()
@@ -306,12 +307,12 @@ class ToolCallParser:
             self._say(WHITE_SPACE, space)
         else:
             self._text(space)
-        wrapper, self._wrapper = self._wrapper, ""
+        wrapper, self._wrapper = self._wrapper, []
         if before_block:
-            self._say(EMPTY_CALL, wrapper)
-            self._wrapped |= is_paired(wrapper.rstrip())
+            self._say(EMPTY_CALL, "".join(wrapper))
+            self._wrapped |= any(is_paired(tag.rstrip()) for tag in wrapper)
         else:
-            self._text(wrapper)
+            self._text("".join(wrapper))
 
     def _emit(self, reading: Reading, raw: str) -> None:
         self._settle()
@@ -549,7 +550,7 @@ class ToolCallParser:
 
     def _empty_call(self, space: str, held: str, word: str) -> str:
         if word.lower() in OPENERS:
-            self._wrapper += held  # part of a call, if what follows is one
+            self._wrapper.append(held)  # part of a call, if what follows is one
             return word
         self._space(space, before_block=True)
         if not word:
@@ -565,17 +566,37 @@ class ToolCallParser:
         candidate = Candidate()
         end = yield from self._json.values(candidate)
         closer = end if end.lower() in CLOSERS else ""
-        if self._echoes.hold(head + candidate.first()):
+        values = _tagged_values(candidate, ended=not end)
+        quoted = self._quoted(values, candidate, head)
+        if quoted == len(values):
             self._no_call(space, head + "".join(candidate.parts) + closer)
             self._source.back("" if closer else end)
             return None
-        self._space(space, before_block=True)
+        if quoted:
+            self._no_call(space, head + "".join(value.raw for value in values[:quoted]))
+            head = ""
+        else:
+            self._space(space, before_block=True)
         self._dangling = not closer
-        values = _tagged_values(candidate, ended=not end)
-        self._finish(values, head, closer)
+        self._finish(values[quoted:], head, closer)
         cut_off = values[-1].cut_off and not candidate.tag_in_string
         self.truncated = cut_off and self._failed_last()
         return "" if closer else end
+
+    def _quoted(self, values: list[Value], candidate: Candidate, head: str = "") -> int:
+        """Return how many values, from the first on, only repeat what others wrote."""
+        body = head + "".join(candidate.parts)
+        start = 0 if head else candidate.starts[0]
+
+        def held(end: int) -> bool:
+            return self._echoes.hold(body[start : len(head) + end])
+
+        ends = [*candidate.ends, candidate.open_end]
+        if count := bisect_left(range(len(values)), True, key=lambda at: not held(ends[at])):
+            return count
+        # Where a quoted call is broken, the prose behind it may seem to be a part of it.
+        broken = len(values) == 1 and candidate.first_close and held(candidate.first_close)
+        return int(bool(broken) and any(each.error for each in self._readings(values[0])))
 
     def _failed_last(self) -> bool:
         return not self.done and isinstance(self._events[-1], InvalidCall)
@@ -609,11 +630,15 @@ class ToolCallParser:
         reply = _BareReply(self._source, self._json, self._tools)
         good = yield from reply.read()
         body = "".join(reply.candidate.parts)
-        if good and not self._echoes.hold(reply.candidate.first()):
+        if good:
             values = split(reply.candidate, ended=True)
-            if reply.means_calls(values):
-                self._space(space, before_block=True)
-                self._finish(values)
+            quoted = self._quoted(values, reply.candidate)
+            if quoted < len(values) and reply.means_calls(values):
+                if quoted:
+                    self._no_call(space, "".join(value.raw for value in values[:quoted]))
+                else:
+                    self._space(space, before_block=True)
+                self._finish(values[quoted:])
                 self.truncated = values[-1].cut_off and self._failed_last()
                 return False
         self._no_call(space, body)

@@ -1189,6 +1189,39 @@ def test_a_call_of_any_form_is_text_when_it_is_quoted_from_a_result(call: str) -
                 assert {event[0] for event in seen} <= {"text", "discard"}, (words, content)
 
 
+BROKEN = f"<tool_call>{PARIS[:-1]}"
+
+
+@pytest.mark.parametrize(
+    ("said", "reply", "kinds"),
+    [
+        ("<tool_call>now</tool_call>", "<tool_call>now</tool_call>", "text"),
+        ("say <tool_call>now", "<tool_call>now</tool_call>", "text"),
+        ("<tool_call>nowhere</tool_call>", "<tool_call>now</tool_call>", "call"),
+        (GLM.replace("weather", "now"), "<tool_call>now</tool_call>", "call"),
+        (QWEN.replace("</parameter>", "</parameter><parameter=x>"), QWEN, "call"),
+        ('<function=now>{"a": 1}</function>', "<function=now></function>", "call"),
+        (QWEN.removesuffix("</function>"), QWEN, "text"),
+        (tag(PARIS), f"<tool_call>{PARIS}{ROME}</tool_call>", "text call"),
+        (f"It has {PARIS}", f"{PARIS}\n{ROME}", "text call"),
+        (tag(PARIS + ROME), f"<tool_call>{PARIS}{ROME}</tool_call>", "text"),
+        (tag(ROME), f"<tool_call>{PARIS}{ROME}</tool_call>", "call call"),
+        (tag(PARIS.replace("Paris", "{P} x")), BROKEN.replace("Paris", "{P} y"), "call"),
+        (tag(PARIS.replace('"Paris"', "15")), BROKEN.replace('"Paris"}', "1"), "invalid"),
+        (BROKEN, BROKEN, "text"),
+        (BROKEN, f"{BROKEN} is on the page {{sic}}", "text"),
+        (BROKEN, f"{BROKEN} is on the page. }}}}", "text"),
+        (BROKEN, f'{BROKEN} says "}}"\n</tool_call>', "text"),
+    ],
+)
+def test_a_call_is_a_quotation_only_as_a_whole_and_from_the_first_on(
+    said: str, reply: str, kinds: str
+) -> None:
+    for pieces in ([reply], list(reply)):
+        seen = parse(pieces, echoed=[said])[0]
+        assert " ".join(event[0] for event in seen) == kinds
+
+
 def test_echoes_are_looked_at_only_for_a_call() -> None:
     class Unread(list[str]):
         def __iter__(self) -> Any:
@@ -1315,12 +1348,13 @@ def test_a_call_of_a_megabyte_costs_at_most_five_of_a_quarter() -> None:
     [
         ('<tool_call>{"a": 1}' + "\n" * 300_000 + ", x", "", "invalid"),
         (tag(PARIS), "\\" * 300_000, "call"),
+        ("<tool_call>" * 400_000, "", "invalid"),
     ],
-    ids=["line ends behind brackets", "backslashes in a quotation"],
+    ids=["line ends behind brackets", "backslashes in a quotation", "openings"],
 )
-def test_a_long_row_of_one_character_is_read_in_one_go(reply: str, echoed: str, kind: str) -> None:
-    # A regular expression that went back and forth in it took minutes.
-    assert [event[0] for event in read(reply, echoed=[echoed])] == [kind]
+def test_a_long_row_of_the_same_is_read_in_one_go(reply: str, echoed: str, kind: str) -> None:
+    # A regular expression that went back and forth in it, or a copy at each, took minutes.
+    assert [event[0] for event in read(reply, echoed=[echoed])][-1:] == [kind]
 
 
 # --- whatever comes ---------------------------------------------------------------------
