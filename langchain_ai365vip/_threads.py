@@ -77,13 +77,13 @@ class DaemonThreads(ThreadPoolExecutor):
     def _carry_out(self, future: Future[Any], function: Callable[[], Any]) -> None:
         runs = future.set_running_or_notify_cancel()
         result, error = _outcome(function) if runs else (None, None)
-        with self._lock:
-            # Before anybody has the result and submits the next call.
-            self._unfinished -= 1
         if error is not None:
             future.set_exception(error)
         elif runs:
             future.set_result(result)
+        with self._lock:
+            # After the future's callbacks: they may wait for further calls.
+            self._unfinished -= 1
 
 
 def _outcome(function: Callable[[], Any]) -> tuple[Any, BaseException | None]:

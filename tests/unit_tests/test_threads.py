@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -25,8 +26,11 @@ def exit_(why: str) -> None:
 
 def test_an_idle_thread_is_used_again() -> None:
     threads = DaemonThreads(8)
-    seen = set()
+    threads._calls = steps = Waits()
+    seen = {threads.submit(threading.current_thread).result(30)}
+    assert steps.waiting.acquire(timeout=30)
     for _ in range(20):
+        assert steps.waiting.acquire(timeout=30)  # the thread is free again
         seen.add(threads.submit(threading.current_thread).result(30))
     (thread,) = seen
     assert thread.daemon
@@ -46,6 +50,36 @@ def test_calls_beyond_the_bound_wait_and_can_be_cancelled() -> None:
     release.set()
     assert waiting.result(30) == 3
     assert all(call.result(30) for call in running)
+
+
+class Waits(queue.SimpleQueue[Any]):
+    """Counts how often a thread was free for a call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting = threading.Semaphore(0)
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        self.waiting.release()
+        return super().get(block, timeout)
+
+
+def test_a_callback_of_a_call_may_wait_for_another_call() -> None:
+    threads, release, got = DaemonThreads(2), threading.Event(), []
+    call = threads.submit(release.wait)
+    done = threading.Event()
+
+    def on_done(_: Future[bool]) -> None:
+        try:
+            got.append(threads.submit(int, "3").result(10))
+        finally:
+            done.set()
+
+    call.add_done_callback(on_done)
+    release.set()
+    assert done.wait(30)
+    assert got == [3]
+    threads.shutdown()
 
 
 class Steps(queue.SimpleQueue[Any]):
