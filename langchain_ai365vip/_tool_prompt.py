@@ -67,7 +67,7 @@ def to_openai_tools(tools: Sequence[Tool], *, strict: bool | None = None) -> lis
         TypeError: It is one tool, or none, and no list.
         ValueError: For a provider's built-in tool, or for something that is no tool.
     """
-    if not isinstance(tools, Iterable) or isinstance(tools, BaseTool):
+    if not isinstance(tools, Iterable) or isinstance(tools, BaseTool | Mapping | str):
         raise TypeError(
             f"tools is a {type(tools).__name__}: pass a list of tools, such as [search]"
         )

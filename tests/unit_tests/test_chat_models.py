@@ -628,7 +628,11 @@ def add(a: int, b: int) -> int:
     return a + b
 
 
-@pytest.mark.parametrize("tools", [None, add, print], ids=["none", "one-tool", "a-function"])
+@pytest.mark.parametrize(
+    "tools",
+    [None, add, print, {"name": "add", "parameters": {}}, "add"],
+    ids=["none", "one-tool", "a-function", "a-dict", "a-name"],
+)
 def test_what_is_no_list_of_tools_is_refused_in_words(tools: Any) -> None:
     with pytest.raises(
         TypeError, match=r"^tools is a .*: pass a list of tools, such as \[search\]"
