@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from itertools import chain, islice
 from typing import Any
@@ -37,6 +37,7 @@ from langchain_ai365vip._json_schema import (
 from langchain_ai365vip._patterns import matches
 
 _SHOWN = 80
+_LISTED = 20
 
 
 def schema_errors(value: Any, schema: Any, *, limit: int = 5) -> list[str]:
@@ -149,7 +150,7 @@ class Checker:
             yield from self.errors(item, part, path)
         extra = schema.get("additionalProperties", True)
         if not parts and extra is False:
-            known = ", ".join(map_in(schema, "properties")) or "none"
+            known = _listed(list(map_in(schema, "properties")), str) or "none"
             yield _says(path, f"is not a known field (known: {known})")
         elif not parts:
             yield from self.errors(item, extra, path)
@@ -245,6 +246,11 @@ def _show(value: Any) -> str:
     return text
 
 
+def _listed(values: Sequence[Any], show: Callable[[Any], str] = _show) -> str:
+    more = len(values) - _LISTED
+    return ", ".join(map(show, values[:_LISTED])) + (f" and {more:,} more" if more > 0 else "")
+
+
 def _hashable(value: Any) -> Any:
     """Return what is equal where two values are the same in JSON, as `same` has it."""
     if isinstance(value, list):
@@ -264,8 +270,7 @@ def _value_errors(value: Any, schema: Schema, path: str | None) -> Iterator[str]
         yield _says(path, f"{_show(value)} is not {_show(schema['const'])}")
     options = list_in(schema, "enum")
     if options and not any(same(value, option) for option in options):
-        listed = ", ".join(map(_show, options))
-        yield _says(path, f"{_show(value)} is not one of {listed}")
+        yield _says(path, f"{_show(value)} is not one of {_listed(options)}")
 
 
 def _size_errors(size: int, schema: Schema, path: str | None, what: str) -> Iterator[str]:

@@ -276,6 +276,19 @@ ERRORS = {
         'a[0].b: "x" is not of type integer',
     ),
     "no option": ("x", {"enum": ["a", 1]}, 'the value: "x" is not one of "a", 1'),
+    "no option of very many": (
+        "x",
+        {"anyOf": [{"type": "string", "const": "a"}, {"type": "string", "enum": ["b"] * 3_018}]},
+        'the value: "x" is not one of "a"' + ', "b"' * 19 + " and 2,999 more",
+    ),
+    "as many options as are listed": (
+        0, {"enum": [7] * 20}, "the value: 0 is not one of 7" + ", 7" * 19),
+    "an unknown field besides very many": (
+        {"z": 1},
+        {"properties": {f"a{i:04}": True for i in range(1_021)}, "additionalProperties": False},
+        f"z: is not a known field (known: {', '.join(f'a{i:04}' for i in range(20))} "
+        "and 1,001 more)",
+    ),
     "an unknown field": (
         {"z": 1},
         {"properties": {"a": True}, "additionalProperties": False},
