@@ -11,6 +11,8 @@ import json
 import logging
 import os
 import ssl
+import sys
+import traceback
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -45,6 +47,7 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
+    ValidationError,
     create_model,
     field_validator,
     model_validator,
@@ -467,11 +470,10 @@ class ChatAI365VIP(BaseChatModel):
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             try:
-                super().__init__(*args, **kwargs)
-            except Exception as error:
-                # Error trackers show the variables of each frame, the secrets among them.
+                with _clearing_frames():
+                    super().__init__(*args, **kwargs)
+            finally:
                 del args, kwargs
-                raise error.with_traceback(None) from None
 
     @model_validator(mode="before")
     @classmethod
@@ -520,7 +522,11 @@ class ChatAI365VIP(BaseChatModel):
         """Set a field, and let core's cache of the serialized form follow."""
         # Traces would go on showing the old settings.
         self.__dict__.pop("_serialized", None)
-        super().__setattr__(name, value)
+        try:
+            with _clearing_frames():
+                super().__setattr__(name, value)
+        finally:
+            del value
 
     def __getstate__(self) -> dict[Any, Any]:
         """Refuse what cannot be pickled, with a sentence; seal the secrets."""
@@ -1090,6 +1096,25 @@ def _given(kwargs: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in kwargs.items()
         if value is not None or name not in _NEVER_NONE
     }
+
+
+@contextlib.contextmanager
+def _clearing_frames() -> Iterator[None]:
+    """Empty an error's frames: error trackers show their variables, the secrets among them."""
+    done = {id(sys.exc_info()[1])}  # not those of what the caller handles
+    try:
+        yield
+    except Exception as error:
+        errors: list[BaseException | None] = [error]
+        for each in errors:
+            if each is None or id(each) in done:
+                continue
+            done.add(id(each))
+            traceback.clear_frames(each.__traceback__)
+            errors += each.__cause__, each.__context__
+            if isinstance(each, ValidationError):
+                errors += (part.get("ctx", {}).get("error") for part in each.errors())
+        raise
 
 
 def _revealed(secret: SecretStr | None) -> str | None:

@@ -21,6 +21,8 @@ from langchain_core.load import dumpd, dumps
 from langchain_core.runnables import ConfigurableField, RunnableConfig
 from langchain_core.tracers.base import BaseTracer
 from langchain_core.tracers.schemas import Run
+from pydantic import SecretStr, ValidationError, model_validator
+from typing_extensions import Self
 
 from langchain_ai365vip import AI365VIP, ChatAI365VIP, Timeout, errors
 from tests.faults.calling import PROMPT, WAYS, call
@@ -103,6 +105,17 @@ def test_a_pickle_carries_the_secrets_all_the_same() -> None:
     assert model.default_headers["X-Tenant"].get_secret_value() == HEADER
 
 
+class _held(dict[str, Any]):  # noqa: N801  # a way of passing arguments, not a thing
+    """Arguments that a traceback does not show."""
+
+    def __repr__(self) -> str:
+        return "held"
+
+
+def _built(arguments: _held) -> None:
+    ChatAI365VIP(**arguments)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -119,6 +132,84 @@ def test_a_refused_argument_is_not_repeated(arguments: dict[str, Any]) -> None:
     error = _raised(functools.partial(_built, _held(arguments)))
     assert "ChatAI365VIP" in str(error)
     assert _leaked(_traceback(error)) == []
+
+
+class _Own(ChatAI365VIP):
+    """A subclass with a check of its own."""
+
+    @model_validator(mode="after")
+    def _check_metadata(self) -> Self:
+        secrets = [_plain(self.api_key)]
+        try:
+            _look_up(secrets)
+        except KeyError as error:
+            if (self.metadata or {}).get("plainly"):
+                raise RuntimeError("own")  # noqa: B904  # the cause is implicit here
+            raise RuntimeError("own") from error
+        return self
+
+
+def _plain(secret: SecretStr | None) -> str:
+    return "" if secret is None else secret.get_secret_value()
+
+
+def _look_up(secrets: list[str]) -> None:
+    raise KeyError(len(secrets))
+
+
+def _built_own(arguments: _held) -> None:
+    _Own(**arguments)
+
+
+@pytest.mark.parametrize("plainly", [False, True], ids=["from", "while handling"])
+def test_the_error_of_a_subclass_keeps_its_lines_and_its_cause(plainly: bool) -> None:
+    arguments = _held(api_key=KEY, metadata={"plainly": plainly})
+    error = _raised(functools.partial(_built_own, arguments))
+    assert type(error) is RuntimeError
+    assert isinstance(error.__context__ if plainly else error.__cause__, KeyError)
+    shown = _traceback(error)
+    assert 'raise RuntimeError("own")' in shown
+    assert "raise KeyError(len(secrets))" in shown
+    assert _leaked(shown) == []
+
+
+def test_an_error_that_the_caller_handles_keeps_its_variables() -> None:
+    handled = None
+    try:
+        _look_up(["kept"])
+    except KeyError as error:
+        handled = error
+        refused = _raised(functools.partial(_built_own, _held(api_key=KEY)))
+    assert handled is not None
+    shown = _traceback(handled)  # before an assertion puts its own text into this frame
+    assert refused.__cause__ is not None
+    assert refused.__cause__.__context__ is handled
+    assert "secrets = ['kept']" in shown
+
+
+def _assigned(model: ChatAI365VIP, arguments: _held) -> None:
+    for name in arguments:
+        setattr(model, name, arguments[name])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        _held(proxy=f"ftp://user:{PASSWORD}@host"),
+        _held(default_headers={"X-Tenant": f"{HEADER}\n"}),
+        _held(base_url=f"http://user:{PASSWORD}@host"),
+    ],
+    ids=lambda arguments: " ".join(arguments),
+)
+@pytest.mark.parametrize("build", [_built, functools.partial(_assigned, ChatAI365VIP())])
+def test_a_refused_value_is_in_no_frame_of_the_error_or_its_details(
+    arguments: _held, build: Callable[[_held], None]
+) -> None:
+    error = _raised(functools.partial(build, arguments))
+    assert isinstance(error, ValidationError)
+    assert _leaked(_traceback(error)) == []
+    (detail,) = error.errors()
+    assert _leaked(_traceback(detail["ctx"]["error"])) == []
 
 
 def test_a_misspelt_argument_is_named_without_its_value() -> None:
@@ -421,19 +512,8 @@ def test_an_address_on_the_same_server_that_holds_a_secret_is_not_shown(script: 
 # What is refused before it is sent.
 
 
-class _held(dict[str, Any]):  # noqa: N801  # a way of passing arguments, not a thing
-    """Arguments that a traceback does not show."""
-
-    def __repr__(self) -> str:
-        return "held"
-
-
 def _made(arguments: _held) -> None:
     AI365VIP(**arguments)
-
-
-def _built(arguments: _held) -> None:
-    ChatAI365VIP(**arguments)
 
 
 def _generated(arguments: _held) -> None:
