@@ -13,6 +13,7 @@ with LocalServer(model) as server:
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import threading
@@ -48,6 +49,7 @@ _LOOK_EVERY: Final = 0.05
 _STOPPING_TIME: Final = 10.0
 # Of synchronous models; calls whose client went away keep theirs, so not one for each reply.
 _MOST_THREADS: Final = 32
+_ADDRESS_ERRORS: Final = (errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL)
 
 
 def create_app(
@@ -150,6 +152,7 @@ class LocalServer:
         **options: The other options of `create_app`.
 
     Raises:
+        TypeError: As for `create_app`, or `host` is no text or `port` no whole number.
         ValueError: `host` is reachable from other machines and there is no `api_key`, or
             an option is wrong.
     """
@@ -163,6 +166,11 @@ class LocalServer:
         idle_timeout: float = IDLE_TIMEOUT,
         **options: Any,
     ) -> None:
+        if not isinstance(host, str) or type(port) is not int:
+            raise TypeError(
+                f"host is {host!r} and port {port!r}: pass a text and a whole number, such as "
+                'host="127.0.0.1", port=8000'
+            )
         local = host == "localhost" or (is_address(host) and is_loopback((host,)))
         if not local and options.get("api_key") is None:
             raise ValueError(
@@ -215,13 +223,14 @@ class LocalServer:
         except (OSError, OverflowError) as error:  # the latter of a port that can be none
             thread.join()
             code = getattr(error, "errno", None) or 0
-            said = str(getattr(error, "strerror", error)).rstrip(".")
+            said = getattr(error, "strerror", None) or str(error) or type(error).__name__
             # asyncio's words differ from version to version.
-            why = os.strerror(code) if code > 0 else said
+            why = os.strerror(code) if code > 0 else said.rstrip(".")
+            elsewhere = " Pass another port (port=0 takes a free one), or as host an address of this machine."
             raise OSError(
                 code,
-                f"the server cannot listen at host={self._host!r}, port={self._port}: {why}. Pass "
-                "another port (port=0 takes a free one), or as host an address of this machine.",
+                f"the server cannot listen at host={self._host!r}, port={self._port}: {why}."
+                + (elsewhere if code <= 0 or code in _ADDRESS_ERRORS else ""),
             ) from error
         except Exception:
             thread.join()

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import gc
 import http.client
+import os
 import re
 import socket
 import subprocess
@@ -95,6 +96,48 @@ def test_where_it_cannot_listen_is_an_error_of_start_that_says_what_to_pass(
     ):
         server.start()
     assert threading.active_count() == before
+
+
+_ELSEWHERE = " Pass another port (port=0 takes a free one), or as host an address of this machine."
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError("no address fits."), f"no address fits.{_ELSEWHERE}"),
+        (OSError(), f"OSError.{_ELSEWHERE}"),
+        (OSError(errno.EACCES, "no"), f"{os.strerror(errno.EACCES)}.{_ELSEWHERE}"),
+        (OSError(errno.EMFILE, "no"), f"{os.strerror(errno.EMFILE)}."),
+    ],
+    ids=["words-only", "nothing", "no-right", "no-files-left"],
+)
+def test_another_address_is_advised_only_where_it_may_help(
+    error: OSError, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "create_server", refuse)
+    with pytest.raises(OSError, match=f"port=80: {re.escape(said)}$"):
+        LocalServer(says("a"), port=80).start()
+
+
+def test_a_host_without_an_address_is_told_what_to_pass() -> None:
+    server = LocalServer(says("a"), api_key="k", host="no-such-host.invalid")
+    with pytest.raises(OSError, match=r"Pass another port .*host an address of this machine"):
+        server.start()
+
+
+@pytest.mark.parametrize(
+    "where",
+    [{"host": 5}, {"host": None}, {"port": True}, {"port": 1.5}, {"port": "80"}, {"port": None}],
+    ids=str,
+)
+def test_what_can_be_no_host_or_port_is_refused_in_words(where: dict[str, Any]) -> None:
+    (value,) = where.values()
+    with pytest.raises(TypeError, match=f"{value!r}.*: pass .*, such as host=") as raised:
+        LocalServer(says("a"), **where)
+    assert next(iter(where)) in str(raised.value)
 
 
 async def test_stopping_cuts_replies_and_cancels_their_models() -> None:
