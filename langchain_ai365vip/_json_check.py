@@ -1,8 +1,7 @@
 """JSON schema as far as tools and structured output need it: what is wrong with a value.
 
 A compact reader of the validation keywords of draft 2020-12 (and of `definitions`,
-which older drafts use). Schemas that come from pydantic, TypedDict, functions and by hand
-need no more, and the core install stays without a `jsonschema` dependency. What is not
+which older drafts use), so that the core install needs no `jsonschema`. What is not
 known is not checked, as the standard asks: `format`, `$dynamicRef`, references
 to other documents, patterns that Python's `re` does not accept, and patterns where looking
 could take long (`_patterns`).

@@ -48,8 +48,8 @@ class DaemonThreads(ThreadPoolExecutor):
                 raise RuntimeError("cannot schedule new futures after shutdown")
             self._calls.put((future, partial(fn, *args, **kwargs)))
             self._unfinished += 1
-            # Not a count of idle threads, as in Python's executor: a thread that takes a call
-            # just before it says that it is idle would count for ever.
+            # Not a count of idle threads: one that takes a call just before it says that it
+            # is idle would count for ever.
             if self._started < min(self._unfinished, self._most):
                 self._start()
             call = None if self._started else self._calls.get_nowait()

@@ -113,11 +113,11 @@ _PER_CALL: Final = frozenset(
         "estimate_usage",
     }
 )
-# Those for which `None` means nothing, so that it means "not given", as for `stop`.
+# Those for which `None` means "not given", as for `stop`.
 _NEVER_NONE: Final = frozenset(
     {"model", "system_prompt", "special_tokens", "max_retries", "reasoning", "estimate_usage"}
 )
-# What bind_tools and with_structured_output bind, read by Tooling.of.
+# What bind_tools and with_structured_output bind.
 _TOOLING: Final = frozenset(
     {
         "tools",
@@ -143,7 +143,7 @@ _NOT_IN_CACHE_KEY: Final = frozenset(
         "disable_streaming",
     }
 )
-# What other integrations call an argument, where the spelling leads to none or to another.
+# What other integrations call an argument.
 _ELSEWHERE: Final = {
     name: argument
     for argument, names in (
@@ -159,7 +159,7 @@ _ELSEWHERE: Final = {
     )
     for name in names.split()
 }
-# What core itself passes along and expects to be ignored.
+# What core passes along, to be ignored.
 _FROM_CORE: Final = frozenset({"stream", "ls_structured_output_format", "structured_output_format"})
 
 
@@ -426,8 +426,7 @@ class ChatAI365VIP(BaseChatModel):
     # -- construction ------------------------------------------------------------------
 
     if TYPE_CHECKING:
-        # What may be passed, for type checkers, which know neither aliases nor what pydantic
-        # converts. A test holds it to the fields.
+        # For type checkers, which know neither aliases nor what pydantic converts.
         def __init__(
             self,
             *,
@@ -520,7 +519,6 @@ class ChatAI365VIP(BaseChatModel):
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set a field, and let core's cache of the serialized form follow."""
-        # Traces would go on showing the old settings.
         self.__dict__.pop("_serialized", None)
         try:
             with _clearing_frames():
@@ -609,8 +607,7 @@ class ChatAI365VIP(BaseChatModel):
         return params
 
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
-        # The cache key. Core's would follow a changed time limit, too, and would not follow a
-        # list or dict that was changed in place.
+        # Core's would follow a changed time limit, and no list that was changed in place.
         own = dumpd(self)
         settings = {
             name: value for name, value in own["kwargs"].items() if name not in _NOT_IN_CACHE_KEY
@@ -631,7 +628,7 @@ class ChatAI365VIP(BaseChatModel):
         writer = ChunkWriter()
         try:
             if call.rules.passes_text_on:
-                # Most of all calls, token by token: no second generator in between.
+                # Most calls: no second generator in between.
                 await turn.open()
                 read = turn.reader()
                 while text := await read():
@@ -640,8 +637,7 @@ class ChatAI365VIP(BaseChatModel):
                 async for event in turn.events():
                     yield writer.chunk(event)
         finally:
-            # Here, and not by a generator within: the server notices at once when a
-            # consumer breaks off.
+            # Not by a generator within: the server notices at once when a consumer breaks off.
             turn.close()
         usage = await turn.usage() if call.estimate_usage else None
         yield writer.last(call.model, turn.finish_reason, usage)
@@ -670,8 +666,7 @@ class ChatAI365VIP(BaseChatModel):
         call = self._call(messages, stop, kwargs)
         turn = self._turn(call, run_manager)
         chunks = self._chunks(call, turn)
-        # A dropped generator is handed to the loop, which closes it some turns later; this
-        # comes first.
+        # The loop closes a dropped generator some turns later.
         weakref.finalize(chunks, turn.drop).atexit = False
         return chunks if run_manager is None else _announcing(chunks, run_manager)
 
@@ -782,7 +777,7 @@ class ChatAI365VIP(BaseChatModel):
     # -- settings that stay ------------------------------------------------------------
 
     if not TYPE_CHECKING:
-        # Core's types are the better ones: they know what the events of v3 are.
+        # Core's types know what the events of v3 are.
         def bind(self, **kwargs: Any) -> ModelBinding:
             """Return the model with settings for each of its calls, such as `stop` or `model`.
 
@@ -1012,7 +1007,7 @@ class ChatAI365VIP(BaseChatModel):
         """
         await self._client(self.timeout, self.max_retries).aclose()
         if _sync.is_running():
-            # Off this loop: the other one may be in the middle of something.
+            # Off this loop: the other one may be busy.
             await asyncio.to_thread(self.close)
 
     def close(self) -> None:

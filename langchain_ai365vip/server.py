@@ -47,8 +47,11 @@ IDLE_TIMEOUT: Final = 30.0
 LINGERING_TIME: Final = 1.0
 _LOOK_EVERY: Final = 0.05
 _STOPPING_TIME: Final = 10.0
-# Of synchronous models; calls whose client went away keep theirs, so not one for each reply.
+# Of synchronous models; calls whose client went away keep theirs.
 _MOST_THREADS: Final = 32
+_ELSEWHERE: Final = (
+    " Pass another port (port=0 takes a free one), or as host an address of this machine."
+)
 _ADDRESS_ERRORS: Final = (errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL)
 
 
@@ -226,11 +229,10 @@ class LocalServer:
             said = getattr(error, "strerror", None) or str(error) or type(error).__name__
             # asyncio's words differ from version to version.
             why = os.strerror(code) if code > 0 else said.rstrip(".")
-            elsewhere = " Pass another port (port=0 takes a free one), or as host an address of this machine."
             raise OSError(
                 code,
                 f"the server cannot listen at host={self._host!r}, port={self._port}: {why}."
-                + (elsewhere if code <= 0 or code in _ADDRESS_ERRORS else ""),
+                + (_ELSEWHERE if code <= 0 or code in _ADDRESS_ERRORS else ""),
             ) from error
         except Exception:
             thread.join()
@@ -360,11 +362,7 @@ def _finish(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any]) -> 
 
 
 async def _stop_accepting(listener: asyncio.Server) -> None:
-    """Close a listener, but not under a connection that asyncio is just taking in.
-
-    asyncio takes one in in two turns of the loop; a close between them is an
-    AssertionError in its log and a socket left open.
-    """
+    """Close a listener, but not between the two turns in which asyncio takes a connection in."""
     loop = asyncio.get_running_loop()
     for listening in listener.sockets:
         with suppress(NotImplementedError):  # the loop of Windows has no readers
@@ -432,7 +430,7 @@ class _Running(NamedTuple):
         """Close idle connections now, the others after their reply, until it is time to cut."""
         ended = asyncio.create_task(self.server.shutdown())
         while not self.cutting.is_set() and not ended.done():
-            # Ends those that wait for a request; a connection may be too new to hear it.
+            # Again and again: a connection may be too new to hear it.
             self.server.pre_shutdown()
             await asyncio.wait([ended], timeout=_LOOK_EVERY)
         ended.cancel()
