@@ -121,10 +121,9 @@ class ReplyCutter:
 class _Budget:
     """A number of tokens, spent as text comes in.
 
-    Where the text is cut must not depend on how the network cut it, and counts of a vocabulary
-    may fall as a word grows ("babaababa" is more tokens of gpt-4o than "babaababaab"). So a
-    position is judged by the text before it alone, in order, and the first that costs too much
-    ends the text.
+    Where the text is cut must not depend on how the network cut it, and a count may fall as a
+    word grows. So a position is judged by the text before it alone, in order, and the first
+    that costs too much ends the text.
 
     It is counted since the last checkpoint: white space where there is any, every few hundred
     characters, so that the cost stays linear. Positions that cannot cost too much, judged by

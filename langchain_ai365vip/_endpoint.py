@@ -350,7 +350,6 @@ class _Reply:
             self._timer = self._loop.call_later(self._timeout, self._look)
 
 
-# The reference sends no Content-Type. With one, and nosniff, a browser never takes a
-# model's text for a page; clients of the protocol do not look at it. The last asks
-# nginx not to collect the reply.
+# With a Content-Type, which the reference does not send, and nosniff, a browser never takes
+# a model's text for a page. The last asks nginx not to collect the reply.
 _REPLY_HEADERS = {"Content-Type": "text/plain;charset=UTF-8", "X-Accel-Buffering": "no"}

@@ -6,8 +6,8 @@ known is not checked, as the standard asks: `format`, `$dynamicRef`, references
 to other documents, patterns that Python's `re` does not accept, and patterns where looking
 could take long (`_patterns`).
 
-Each part of a value is checked once against each part of the schema, so that unions in
-unions (`Filter = And | Or | Equals`, where `And` holds filters) cost no more than their size.
+Each part of a value is checked once against each part of the schema: unions in unions cost no
+more than their size.
 """
 
 from __future__ import annotations

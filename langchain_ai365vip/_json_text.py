@@ -29,7 +29,7 @@ def read_json(text: str, escaped: str = "") -> Json:
 
     langchain-core's `parse_partial_json` is not among the steps: it tries again
     after each character it drops, which takes minutes for a megabyte with a fault in it, and
-    a text that was cut off is not completed by guess (a cut path may be another path).
+    a text that was cut off is not completed by guess.
 
     Args:
         text: The JSON text, white space around it allowed.

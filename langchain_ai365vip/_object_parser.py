@@ -28,8 +28,7 @@ from langchain_ai365vip._turn import no_forced_call
 class ObjectParser(BaseCumulativeTransformOutputParser[Any]):
     """LangChain's own parser of objects, and a look at the whole reply when it has ended.
 
-    In a stream LangChain's parsers raise for nothing: a reply without an object would be an
-    empty stream, and half an object would pass for a whole one.
+    In a stream LangChain's parsers raise for nothing: half an object would pass for a whole one.
 
     Attributes:
         inner: LangChain's parser.

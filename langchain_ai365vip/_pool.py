@@ -1,12 +1,10 @@
 """One aiohttp session per running event loop and connection settings.
 
-Connections belong to the loop they were opened on, not to a model: LangChain re-creates
-models freely, and users call `asyncio.run` many times with one model. So the sessions
-hang on the loop object itself: no global table, nothing to sweep, nothing that a later
-loop with the same `id` could find, and a loop that is dropped takes its sessions along.
+Connections belong to the loop they were opened on, not to a model, of which LangChain makes
+copies freely. So the sessions hang on the loop object itself: a loop that is dropped takes its
+sessions along.
 
-They are closed in the loop's own `close()`, which `asyncio.run`, test frameworks and
-hand-made loops all end with, whether or not they call `shutdown_asyncgens()` before.
+They are closed in the loop's own `close()`.
 """
 
 from __future__ import annotations

@@ -171,8 +171,8 @@ class _Bridge(Generic[T]):
 
     def _next(self) -> T | _Ended:
         # A signal that comes between CPython's last look for one and the wait itself is not
-        # acted upon before the wait ends (measured on a busy machine: 2 of 3,000 Ctrl-C, each
-        # only after the 60 s of the time limit). So no wait is long.
+        # acted upon before the wait ends (measured: 2 of 3,000 Ctrl-C). So no
+        # wait is long.
         while True:
             with contextlib.suppress(queue.Empty):
                 return self._queue.get(timeout=_LONGEST_WAIT)

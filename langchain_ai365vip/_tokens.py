@@ -1,9 +1,8 @@
 """Counting tokens: exactly, by a safe upper bound, or by an estimate. No LangChain.
 
-Exact counting needs the extra `tokens` (bpe-openai, whose vocabularies come inside its
-wheel) and a model whose vocabulary is known. The first use of a vocabulary loads it from
-disk (about half a second), so on a thread that runs an event loop it counts as not at
-hand until somebody has called `load` elsewhere, as in `await asyncio.to_thread(load)`.
+Exact counting needs the extra `tokens` and a model whose vocabulary is known. Its first
+use loads it from disk (about half a second), so on a thread that runs an event loop it is not
+at hand until somebody has called `load` elsewhere, as in `await asyncio.to_thread(load)`.
 """
 
 from __future__ import annotations

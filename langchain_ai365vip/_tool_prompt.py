@@ -195,8 +195,7 @@ def _unknown_choice(tool_choice: Any) -> ValueError:
 _CALL_FORM: Final = (
     '<tool_call>\n{"name": <function-name>, "arguments": <args-json-object>}\n</tool_call>'
 )
-# The wording, line breaks and JSON spacing are those of Qwen 2.5's and Qwen 3's chat
-# template (Hermes' differs little): models trained on it know what to do.
+# The wording, line breaks and JSON spacing are those of Qwen 2.5's and 3's chat template.
 _TOOLS: Final = """\
 # Tools
 
@@ -372,8 +371,8 @@ def tool_call_text(name: str | None, args: Mapping[str, Any] | str) -> str:
 
 
 # Core reads the arguments of merged chunks anew and leniently: half a call would become a
-# whole one, and for what is no JSON at all it tries every beginning of it, which for 40 KB
-# takes 18 s (measured). A bracket that closes another kind than was opened ends its reading.
+# whole one, and no JSON at all takes 18 s for 40 KB (measured).
+# A bracket that closes another kind than was opened ends its reading.
 _INVALID: Final = "[invalid tool call} "
 
 

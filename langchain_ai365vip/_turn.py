@@ -6,7 +6,7 @@ A `Turn` yields the events of `_tool_parser` (text, reasoning, calls). What a re
 - free: text and calls are passed on at once;
 - a call is forced: nothing is passed on until one is complete; a reply without one is
   answered with a correction, once, and the second failure is an error. So is one that
-  max_tokens cut: the call alone, which is then asked for, may be short enough;
+  max_tokens cut;
 - an object is asked for: it is passed on whole, once it fits its schema; a reply that does
   not fit is answered with what is wrong, once, and then passed on as it is.
 
