@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Generator
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias, TypeVar
 
-from langchain_ai365vip._repairs import joins_strings
+from langchain_ai365vip._json_text import joins_strings
 
 T = TypeVar("T")
 Pull: TypeAlias = Generator[None, None, T]

@@ -121,14 +121,7 @@ class Schema:
         return cls(str(name), copy.deepcopy(dict(schema)))
 
     def problem(self, value: Any) -> str | None:
-        """Say what is wrong with an object, such as the arguments of a call.
-
-        Args:
-            value: JSON data.
-
-        Returns:
-            Words for the model, None when it fits.
-        """
+        """Say in words for the model what is wrong with JSON data; None when it fits."""
         try:
             if self.model is not None:
                 return _problem_of(self.model, value)
@@ -143,9 +136,6 @@ class Schema:
 
         Of several, the first that fits is taken; where none does, the last one, being
         the model's conclusion, is the one that has the problem.
-
-        Args:
-            text: The whole reply.
         """
         found = Found(text, "The reply holds no JSON object.")
         for value in _objects(text, self.opening):
@@ -202,11 +192,7 @@ class Schema:
 
 
 def titled(schema: Any) -> Any:
-    """Return a JSON schema with a title, which LangChain asks for; all else as it is.
-
-    Args:
-        schema: A schema in any form.
-    """
+    """Return a JSON schema with a title, which LangChain asks for; all else as it is."""
     if isinstance(schema, Mapping) and not _is_tool(schema) and not schema.get("title"):
         return {**schema, "title": "output"}
     return schema
@@ -262,24 +248,13 @@ class ObjectText:
         next(self._states, None)
 
     def feed(self, text: str) -> str:
-        """Read the next piece of the reply.
-
-        Args:
-            text: Any piece.
-
-        Returns:
-            What of the object it adds.
-        """
+        """Read the next piece of the reply; return what of the object it adds."""
         self._source.piece, self._source.pos = text, 0
         next(self._states, None)
         return self._finder.take_growth()
 
     def flush(self) -> str:
-        """End the reply.
-
-        Returns:
-            The whole reply if there was no object in it, else nothing.
-        """
+        """End the reply; return the whole of it if there was no object in it, else nothing."""
         self._source.piece, self._source.pos, self._source.ended = "", 0, True
         next(self._states, None)
         return self._finder.take_growth() or self._finder.take_skipped()

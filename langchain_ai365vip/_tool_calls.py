@@ -52,15 +52,9 @@ class Reading:
 
 
 def read_text(text: str, tools: Tools, escaped: str = "") -> list[Reading]:
-    """Read the calls in a JSON text that is known to be meant as one.
+    """Read the calls in a JSON text that is known to be meant as one; at least one reading.
 
-    Args:
-        text: What stood inside a call's tags.
-        tools: The JSON schema of the arguments by bound name.
-        escaped: See `read_json`.
-
-    Returns:
-        At least one reading; what cannot be executed has its `error` set.
+    What cannot be executed has its `error` set. `escaped` is `read_json`'s.
     """
     try:
         value, repaired = read_json(text, escaped)
@@ -72,14 +66,7 @@ def read_text(text: str, tools: Tools, escaped: str = "") -> list[Reading]:
 
 
 def read_named(name: str, text: str, tools: Tools, escaped: str = "") -> Reading:
-    """Read a call whose name stands outside of its JSON.
-
-    Args:
-        name: The tool's name, bound or not.
-        text: The JSON text of the arguments.
-        tools: The JSON schema of the arguments by bound name.
-        escaped: See `read_json`.
-    """
+    """Read a call whose name, bound or not, stands outside of its JSON."""
     try:
         value, repaired = read_json(text, escaped)
     except ValueError as error:
@@ -88,13 +75,7 @@ def read_named(name: str, text: str, tools: Tools, escaped: str = "") -> Reading
 
 
 def read_fields(name: str, pairs: Sequence[tuple[str, str]], tools: Tools) -> Reading:
-    """Read a call whose arguments stand as text between tags.
-
-    Args:
-        name: The tool's name, bound or not.
-        pairs: The arguments' names and texts, which are brought to the schema's types.
-        tools: The JSON schema of the arguments by bound name.
-    """
+    """Read a call whose arguments stand as text between tags; they get the schema's types."""
     arguments = dict(pairs)
     if len(arguments) < len(pairs):
         return _failed(name, dict(pairs), "An argument is given twice.")
@@ -108,13 +89,6 @@ def read_cut_off(text: str, tools: Tools) -> list[Reading]:
     """Read a call that the end of the reply cut off: good if only its last bracket is missing.
 
     Anything more would be a guess: a path that was cut off is another path.
-
-    Args:
-        text: The beginning of a JSON object.
-        tools: The JSON schema of the arguments by bound name.
-
-    Returns:
-        One reading, or several when the object is a list of calls.
     """
     if text.rstrip().endswith("}") and any(f'"{key}"' in text for key in ARGUMENT_KEYS):
         try:
@@ -125,21 +99,12 @@ def read_cut_off(text: str, tools: Tools) -> list[Reading]:
 
 
 def unreadable(text: str, tools: Tools, why: str) -> Reading:
-    """Return a call that is there and cannot be read.
-
-    Args:
-        text: The text of the call.
-        tools: The bound tools, to find the name that was meant.
-        why: What is wrong with it.
-
-    Returns:
-        A reading with its `error` set.
-    """
+    """Return a call that is there and cannot be read, and why."""
     return Reading(name_hint(text, tools), {}, text, why)
 
 
 def read_calls(value: Any, tools: Tools, *, strict: bool = False) -> list[Reading]:
-    """Read the calls in a value that is known to be meant as one.
+    """Read the calls in a value that is known to be meant as one; see `read_text`.
 
     Args:
         value: What stood inside a call's tags.
@@ -158,15 +123,7 @@ def read_calls(value: Any, tools: Tools, *, strict: bool = False) -> list[Readin
 
 
 def is_call_shaped(value: Any, tools: Tools) -> bool:
-    """Say whether a bare JSON value is a call of a bound tool and nothing else.
-
-    Args:
-        value: A whole JSON value.
-        tools: The JSON schema of the arguments by bound name.
-
-    Returns:
-        True only when each call in it names a bound tool and holds no foreign key.
-    """
+    """Say whether each call in a bare JSON value names a bound tool and holds no foreign key."""
     try:
         calls = list(_unwrap(value, strict=True))
     except RecursionError:
@@ -175,15 +132,7 @@ def is_call_shaped(value: Any, tools: Tools) -> bool:
 
 
 def name_hint(text: str, tools: Tools) -> str | None:
-    """Find the name in the beginning of a call that cannot be parsed.
-
-    Args:
-        text: The text of the call.
-        tools: The bound tools.
-
-    Returns:
-        The bound name that stands first in it as a JSON string, or None.
-    """
+    """Find the bound name that stands first, as a JSON string, in a call that is no JSON."""
     head = text[:1000]
     found = {head.find(f'"{name}"'): name for name in tools}
     found.pop(-1, None)

@@ -101,11 +101,7 @@ def _to_openai_tool(tool: Tool, where: str, strict: bool | None) -> dict[str, An
 
 
 def as_sentence(error: Exception) -> str:
-    """Put another library's message, which may have several lines, into ours.
-
-    Args:
-        error: Its exception.
-    """
+    """Put another library's message, which may have several lines, into ours."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
@@ -292,11 +288,7 @@ def schema_reminder(*, tools: bool = False) -> str:
 
 
 def ask_for_call(tool_names: Sequence[str]) -> str:
-    """Ask again for a call that had to come and did not.
-
-    Args:
-        tool_names: The tools that may be called.
-    """
+    """Ask again for a call that had to come and did not."""
     if len(tool_names) == 1:
         which = f"Call the function {tool_names[0]} now"
     else:
@@ -328,11 +320,7 @@ def ask_for_valid_call(
 
 
 def ask_for_valid_object(problem: str) -> str:
-    """Ask again for an object that does not fit its schema.
-
-    Args:
-        problem: What is wrong with it.
-    """
+    """Ask again for an object that does not fit its schema."""
     return (
         f"That reply is not the JSON object that was asked for: {problem}\n"
         "Write it again, corrected. Reply with the whole JSON object only, no other text."
@@ -380,10 +368,6 @@ def invalid_call_args(written: str, error: str) -> str:
     """Write what an invalid tool call has for arguments: no JSON, but what is wrong and where.
 
     A merge of chunks keeps nothing else of such a call, so the error goes in here.
-
-    Args:
-        written: The call as the model wrote it, with its tags.
-        error: What is wrong with it.
     """
     line = error.replace("\n", " ")
     return f"{_INVALID}{line}\n{written}"
@@ -404,13 +388,7 @@ def tool_response_text(
 
     A JSON object or array stands as such, letter by letter; any other text as a JSON
     string.
-
-    Args:
-        name: The tool's name, if known.
-        content: What the tool returned.
-        error: Whether the tool failed.
-        call: Which call of the turn this answers (1, 2, …), where the name alone does
-            not tell.
+    `call` is which call of the turn this answers (1, 2, …), where the name does not tell.
     """
     fields = []
     if name is not None:

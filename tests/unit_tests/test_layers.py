@@ -25,7 +25,7 @@ LAYERS: list[set[str]] = [
     {
         *{"errors", "_version", "_scan", "_json_text", "_json_schema", "_coding", "_timeouts"},
         *{"_caller", "_sync", "_threads", "_pacing", "_echoes", "_redaction"},
-        *{"_json_check", "_json_coerce", "_repairs", "_patterns", "_batch_files"},
+        *{"_json_check", "_json_coerce", "_patterns", "_batch_files"},
     },
     {
         "_protocol",
