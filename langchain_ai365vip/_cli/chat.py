@@ -40,13 +40,7 @@ def read_prompt(argument: str | None, stdin: TextIO | None) -> str | None:
 
 
 def answer(model: ChatAI365VIP, messages: Sequence[BaseMessage], parts: list[str]) -> None:
-    """Write an answer to standard output as it arrives.
-
-    Args:
-        model: Who is asked.
-        messages: The conversation.
-        parts: Receives the pieces, so that they are there when this is interrupted.
-    """
+    """Write an answer to standard output as it arrives, and its pieces to `parts`."""
     out = output()
     harmless = out.isatty()
     stream = cast(Any, model.stream(list(messages)))
@@ -72,11 +66,7 @@ class Conversation:
         self._messages: list[BaseMessage] = []
 
     def run(self) -> None:
-        """Go on until the end of the input or `/exit`.
-
-        Raises:
-            KeyboardInterrupt: Ctrl-C while nothing was being answered.
-        """
+        """Go on until the end of the input or `/exit`."""
         output()  # rather now than after the first question
         note(_WELCOME)
         while (line := _read_line()) is not None:

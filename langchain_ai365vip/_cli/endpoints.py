@@ -24,15 +24,7 @@ _SMALL_MODEL: Final = (
 
 @contextmanager
 def opened(target: Target, **more: Any) -> Iterator[ChatAI365VIP]:
-    """Give the client for a target; a local model is served while it is in use.
-
-    Args:
-        target: What the options say.
-        **more: Further arguments of `ChatAI365VIP`.
-
-    Raises:
-        UserError: Several targets are named.
-    """
+    """Give the client for a target; a local model is served while it is in use."""
     in_process = target.local or target.gguf is not None
     if in_process + (target.base_url is not None) + (target.local and target.gguf is not None) > 1:
         raise UserError(

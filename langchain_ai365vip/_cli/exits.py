@@ -103,14 +103,7 @@ MEANINGS: Final[dict[Exit, Meaning]] = {
 
 @contextmanager
 def ending(*, debug: bool) -> Iterator[None]:
-    """Run a command: whatever ends it becomes one readable message and an exit code.
-
-    Args:
-        debug: Show tracebacks, too.
-
-    Raises:
-        SystemExit: The command did not end well.
-    """
+    """Run a command: whatever ends it becomes one readable message and an exit code."""
     try:
         yield
     except KeyboardInterrupt as exc:

@@ -81,15 +81,7 @@ def key(option: str | None) -> str | None:
 
 
 def serve(model: Any, **options: Any) -> None:
-    """Serve a model until SIGINT or SIGTERM; a second signal cuts the replies under way.
-
-    Args:
-        model: The model.
-        **options: Those of `LocalServer`.
-
-    Raises:
-        UserError: An option is wrong, or the address cannot be had.
-    """
+    """Serve a model until SIGINT or SIGTERM; a second signal cuts the replies under way."""
     try:
         server = LocalServer(model, **options)
     except ValueError as exc:
