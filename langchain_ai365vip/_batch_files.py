@@ -10,7 +10,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -19,6 +19,7 @@ MEND: Final = "Mend the input and retry the failed rows."
 ASKING: Final = ("prompt", "messages")
 _BEGINNING: Final = b'{"id": '  # of every line that `append` writes
 _ROW_KEYS: Final = frozenset({"id", "index", "output", "error"})
+_DEEPEST: Final = 99
 _BOM: Final = b"\xef\xbb\xbf"
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # JSON leaves them as they are, `str.splitlines` takes them for the ends of lines.
@@ -28,40 +29,42 @@ Row = dict[str, Any]
 
 
 @contextmanager
-def opened(source: Path, target: Path) -> Iterator[Files]:
-    """Open both files of a run, the output for this run alone.
+def opened(source: str, target: str) -> Iterator[BinaryIO]:
+    """Open the input, `-` for the standard input, once nothing speaks against the output.
 
-    Args:
-        source: The input; `-` is the standard input.
-        target: The output.
+    What can be read only once is copied to a temporary file.
     """
-    if target.exists() and not target.is_file():
+    output, stdin = Path(target), source == "-"
+    if target == "-" or (output.exists() and not output.is_file()):
+        name = "The standard output" if target == "-" else target
         raise ValueError(
-            f"{target} is no regular file, and a run must find there what it has done: name a "
+            f"{name} is no regular file, and a run must find there what it has done: name a "
             "file for the answers."
         )
-    if source != Path("-"):
-        source.stat()  # Nothing is made for an input that is missing.
-    target = target.resolve()  # A symbolic link stays one.
-    with closing(Files(source, target)) as files, _input(source) as files.input:
-        yield files
+    if output.exists() and os.path.samestat(os.stat(0 if stdin else source), output.stat()):
+        raise ValueError(f"{target} is the input, too: name another file for the answers.")
+    if not stdin and Path(source).is_file():
+        with open(source, "rb") as file:
+            yield file
+        return
+    # Unbuffered: a thread that waits in a buffer's lock spoils the end of the interpreter.
+    once = open(0 if stdin else source, "rb", buffering=0, closefd=not stdin)  # noqa: SIM115
+    with once, tempfile.TemporaryFile() as file:
+        with _room(Path(tempfile.gettempdir())):
+            shutil.copyfileobj(once, file)
+            file.flush()
+        yield file
 
 
 class Files:
-    """The input of a run, and the output, which this run alone extends.
+    """The input of a run, and the output, which this run alone extends."""
 
-    Args:
-        source: What messages call the input.
-        target: The output, no symbolic link; made if it is missing.
-    """
-
-    input: BinaryIO
-
-    def __init__(self, source: Path, target: Path) -> None:
+    def __init__(self, source: str, rows: BinaryIO, target: str) -> None:
         self._source = source
-        self._target = target
-        self._new = target.with_name(f".{target.name}.new")
-        self._output = _locked(target)
+        self._input = rows
+        self._target = Path(target).resolve()  # A symbolic link stays one.
+        self._new = self._target.with_name(f".{self._target.name}.new")
+        self._output = _locked(self._target)
         with suppress(OSError):
             self._new.unlink()  # of a killed run
 
@@ -70,11 +73,7 @@ class Files:
         self._output.close()
 
     def begin(self, *, retry_failed: bool) -> tuple[int, int]:
-        """Find out what is to be done; return how many rows there are, and how many are done.
-
-        Args:
-            retry_failed: Take the rows that failed out of the output.
-        """
+        """Find out what is to be done; return how many rows there are, and how many are done."""
         failed = self._read()
         if retry_failed:
             for key in failed:
@@ -86,14 +85,13 @@ class Files:
 
     def todo(self) -> Iterator[Row]:
         """Yield the rows that are not done."""
-        return (row for _, row in _rows(self.input) if key_of(row) not in self._done)
+        for number, row in _rows(self._input):
+            key = key_of(row)
+            if self._lines.get(key) == number and key not in self._done:  # else it is new
+                yield row
 
     def append(self, row: Row) -> None:
-        """Write an output row as one line, whole or not at all.
-
-        Args:
-            row: The row.
-        """
+        """Write an output row as one line, whole or not at all."""
         rest = line = json_of(row).encode() + b"\n"
         with _room(self._target):
             try:
@@ -115,25 +113,29 @@ class Files:
         with self._target.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 cut = not line.endswith(b"\n")
-                if cut and line.startswith(_BEGINNING[: len(line)]):
+                if cut and _is_half(line):
                     self._output.truncate(end)
                     break
-                row = _written_row(line, f"{self._target}, line {number}")
-                self._done[key_of(row)] = row.get("digest")
-                if "error" in row:
-                    failed.add(key_of(row))
                 end += len(line)
+                if line.strip():
+                    row = _written_row(line, f"{self._target}, line {number}")
+                    key = key_of(row)
+                    if "error" not in row:
+                        failed.discard(key)
+                    elif key not in self._done:
+                        failed.add(key)
+                    self._done[key] = row.get("digest")
                 if cut:
                     self._output.write(b"\n")
-                    break
         return failed
 
     def _check(self) -> None:
         """Note the rows' lines; refuse an input that would give a row another one's answer."""
         self._lines: dict[str, int] = {}
-        for number, row in _rows(self.input):
+        for number, row in _rows(self._input):
             where, key = f"{self._source}, line {number}", key_of(row)
             if key in self._lines:
+                self._check_json(self._lines[key], number)
                 raise ValueError(
                     f"{where}: the id {row['id']!r} is that of line {self._lines[key]}, too (a "
                     "row without one has its place, from 0). Give every row an id of its own, or "
@@ -147,6 +149,12 @@ class Files:
                 )
             self._lines[key] = number
 
+    def _check_json(self, *numbers: int) -> None:
+        """Refuse lines that share an id because one is broken, and so has its place as its id."""
+        for number, row in _rows(self._input):
+            if number in numbers and isinstance(row.get("prompt"), ValueError):
+                raise ValueError(f"{self._source}: {row['prompt']}")
+
     def _rewrite(self, place: Callable[[Row], int | None]) -> None:
         """Sort the output, without the rows that have no place, in a file that replaces it."""
         file = _locked(self._new)  # before others can see it
@@ -155,7 +163,7 @@ class Files:
             with _room(self._target), self._target.open("rb") as old:
                 found, offset = [], 0
                 for line in old:
-                    if (at := place(json.loads(line))) is not None:
+                    if line.strip() and (at := place(json.loads(line))) is not None:
                         found.append((at, offset))
                     offset += len(line)
                 with open(file.fileno(), "wb", closefd=False) as new:
@@ -175,23 +183,6 @@ class Files:
 # -- rows in ---------------------------------------------------------------------------------
 
 
-@contextmanager
-def _input(source: Path) -> Iterator[BinaryIO]:
-    """Open the input; what can be read only once is copied to a temporary file."""
-    stdin = source == Path("-")
-    if not stdin and source.is_file():
-        with source.open("rb") as file:
-            yield file
-        return
-    # Unbuffered: a thread that waits in a buffer's lock spoils the end of the interpreter.
-    once = open(0 if stdin else source, "rb", buffering=0, closefd=not stdin)  # noqa: SIM115
-    with once, tempfile.TemporaryFile() as file:
-        with _room(Path(tempfile.gettempdir())):
-            shutil.copyfileobj(once, file)
-            file.flush()
-        yield file
-
-
 def _rows(file: BinaryIO) -> Iterator[tuple[int, Row]]:
     """Yield line numbers and rows, each with its id and place; blank lines do not count."""
     file.seek(0)
@@ -204,27 +195,36 @@ def _rows(file: BinaryIO) -> Iterator[tuple[int, Row]]:
 
 def _row(line: bytes, number: int, index: int) -> Row:
     """Read a row; what is wrong with it stands in the place of its prompt, as no JSON can."""
+    place: Row = {"id": index, "index": index}
     try:
         data = json.loads(line)
+        data = {"prompt": data} if isinstance(data, str) else data
+        if isinstance(data, dict):
+            asks = {name: data[name] for name in ASKING if name in data}
+            if data.get("id") is None:
+                return {**place, "digest": _digest(asks), **asks}
+            row = {**place, "id": data["id"], **asks}
+            key = key_of(row)
+            if not isinstance(row["id"], str) and key.count("[") + key.count("{") > _DEEPEST:
+                raise RecursionError("its id is nested too deep")
+            return row
+        problem = "is neither a JSON string nor a JSON object"
     except (ValueError, RecursionError) as exc:
-        why = getattr(exc, "msg", exc)  # without "line 1", which would be of this line
-        data = {"prompt": ValueError(f"Line {number} is not JSON in UTF-8: {why}. {MEND}")}
-    if isinstance(data, str):
-        data = {"prompt": data}
-    elif not isinstance(data, dict):
-        problem = f"Line {number} is neither a JSON string nor a JSON object. {MEND}"
-        data = {"prompt": ValueError(problem)}
-    asks = {name: data[name] for name in ASKING if name in data}
-    if data.get("id") is not None:
-        return {"id": data["id"], "index": index, **asks}
-    text = json.dumps(asks, default=lambda _: None)
-    digest = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-    return {"id": index, "index": index, "digest": digest, **asks}
+        # without "line 1", which would be of this line
+        problem = f"is not JSON in UTF-8: {getattr(exc, 'msg', exc)}"
+    wrong = ValueError(f"Line {number} {problem}. {MEND}")
+    return {**place, "digest": _digest({"prompt": None}), "prompt": wrong}
+
+
+def _digest(asks: Row) -> str:
+    text = json.dumps(asks, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def key_of(row: Row) -> str:
     """Return what tells a row from others; 1 and "1" are two ids."""
-    return json.dumps(row["id"], sort_keys=True)
+    identity = row["index"] if row["id"] is None else row["id"]
+    return json.dumps(identity, sort_keys=True, allow_nan=False)
 
 
 # -- rows out --------------------------------------------------------------------------------
@@ -267,11 +267,22 @@ def _lock(file: FileIO, path: Path) -> None:
         pass  # Windows, or a file system without locks.
 
 
+def _is_half(line: bytes) -> bool:
+    """Say whether this is what a kill left of a line; a whole line lacks its end only."""
+    if line.startswith(_BEGINNING[: len(line)]):
+        try:
+            json.loads(line)
+        except (ValueError, RecursionError):
+            return True
+    return False
+
+
 def _written_row(line: bytes, where: str) -> Row:
     """Read a row of an earlier run; anything else in the file is somebody's, and stays."""
     with suppress(ValueError, RecursionError):
         row = json.loads(line)
         if isinstance(row, dict) and {"id", "index"} <= row.keys() & _ROW_KEYS != {"id", "index"}:
+            key_of(row)
             return row
     raise ValueError(
         f"{where}: this is no row of an earlier run, so the file is left as it is. Name another "

@@ -26,11 +26,10 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import ExitStack, aclosing
+from contextlib import ExitStack, aclosing, closing
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from langchain_core.exceptions import ModelError
 from langchain_core.language_models import BaseChatModel
@@ -38,10 +37,12 @@ from langchain_core.messages import AIMessage, BaseMessage, convert_to_messages
 from langchain_core.runnables import Runnable
 
 from langchain_ai365vip import _sync
-from langchain_ai365vip._batch_files import ASKING, MEND, Row, json_of, opened
+from langchain_ai365vip._batch_files import ASKING, MEND, Files, Row, json_of, opened
 
 _READ_AHEAD: Final = 256
 _PLACE: Final = ("id", "index")
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -116,9 +117,11 @@ async def abatch_file(
         return await answer_row(answer, row)
 
     with ExitStack() as stack:
-        opening = opened(Path(source), Path(target))
-        files = await asyncio.to_thread(stack.enter_context, opening)
-        total, skipped = await asyncio.to_thread(files.begin, retry_failed=retry_failed)
+        names = os.fspath(source), os.fspath(target)
+        # Before the output is taken: nobody may ever write to a pipe.
+        rows = await asyncio.to_thread(stack.enter_context, opened(*names))
+        files = await _whole(lambda: stack.enter_context(closing(Files(names[0], rows, names[1]))))
+        total, skipped = await _whole(lambda: files.begin(retry_failed=retry_failed))
         progress = Progress(total, skipped)
         on_progress(progress)
         todo = _ahead(files.todo())
@@ -134,11 +137,21 @@ async def abatch_file(
                 "again. Run the same again once it changes no more."
             )
         if ordered:
-            await asyncio.to_thread(files.put_in_order)
+            await _whole(files.put_in_order)
     return progress
 
 
 batch_file = _sync.twin_of(abatch_file)
+
+
+async def _whole(work: Callable[[], T]) -> T:
+    """Do it in a thread to its end, also when cancelled: until then the files are in use."""
+    running = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        raise
 
 
 # -- one row: the same function here and on a cluster ----------------------------------------

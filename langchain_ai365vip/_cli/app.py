@@ -177,20 +177,18 @@ def check(*, target: Target, debug: Debug = False) -> None:
 @with_target()
 def batch(
     source: Annotated[
-        Path,
+        str,  # A Path would make `-` of `./-`.
         typer.Argument(
             metavar="IN.jsonl",
-            dir_okay=False,
             help="A prompt, or an object with prompt or messages, and perhaps id, per line; or -.",
         ),
     ],
     output: Annotated[
-        Path,
+        str,
         typer.Option(
             "--output",
             "-o",
             metavar="OUT.jsonl",
-            dir_okay=False,
             help="Answers; grows as they come.",
         ),
     ],

@@ -12,13 +12,13 @@ from langchain_ai365vip import ChatAI365VIP
 from langchain_ai365vip._cli.exits import Exit
 from langchain_ai365vip._cli.failures import UserError
 from langchain_ai365vip._cli.terminal import note
-from langchain_ai365vip.batch import Progress, batch_file
+from langchain_ai365vip.batch import Progress, answering, batch_file
 
 
 def answer_rows(
     client: ChatAI365VIP,
-    source: Path,
-    target: Path,
+    source: str,
+    target: str,
     *,
     concurrency: int,
     schema: Path | None,
@@ -33,7 +33,7 @@ def answer_rows(
                 target,
                 client,
                 concurrency=concurrency,
-                schema=None if schema is None else _schema(schema),
+                schema=None if schema is None else _schema(schema, client),
                 retry_failed=retry_failed,
                 ordered=ordered,
                 on_progress=show,
@@ -52,14 +52,14 @@ def answer_rows(
     return Exit.FAILED if progress.failed else Exit.OK
 
 
-def _rows_in(target: Path) -> int:
-    if not target.exists():
+def _rows_in(target: str) -> int:
+    if not Path(target).exists():
         return 0
-    with target.open("rb") as file:
+    with open(target, "rb") as file:
         return sum(line.endswith(b"\n") for line in file)
 
 
-def _schema(path: Path) -> dict[str, Any]:
+def _schema(path: Path, client: ChatAI365VIP) -> dict[str, Any]:
     try:
         schema = json.loads(path.read_bytes())
     except ValueError as exc:
@@ -71,6 +71,10 @@ def _schema(path: Path) -> dict[str, Any]:
             f"--schema: {path} holds no JSON schema, which is an object such as "
             '{"type": "object", "properties": …}.'
         )
+    try:
+        answering(client, schema)
+    except ValueError as exc:
+        raise UserError(f"--schema: {path}: {exc}") from exc
     return schema
 
 

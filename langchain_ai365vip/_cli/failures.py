@@ -16,8 +16,8 @@ from langchain_ai365vip import errors
 from langchain_ai365vip._cli.exits import Exit
 from langchain_ai365vip._cli.terminal import note
 
-# What our own code and the operating system raise with a message meant for the user.
-_PLAIN: Final = (errors.AI365VIPError, ImportError, OSError, ValueError)
+# What our own code raises about settings.
+_OURS: Final = (errors.AI365VIPError, ImportError)
 
 # What messages call a setting in Python, and what it is here; a plain word only in quotes.
 _OPTIONS: Final = {
@@ -61,12 +61,7 @@ class UnknownHostError(errors.AI365VIPConnectionError):
 
 
 def refined(error: errors.AI365VIPError, base_url: str) -> errors.AI365VIPError:
-    """Tell an unknown host from one that is down; other errors stay as they are.
-
-    Args:
-        error: What a request raised.
-        base_url: Where it went.
-    """
+    """Tell an unknown host from one that is down; other errors stay as they are."""
     if type(error) is not errors.AI365VIPConnectionError:
         return error
     try:
@@ -119,9 +114,12 @@ def message(error: Exception) -> str:
         return f"{str(error.filename)!r}: {why}. Check the path, and who may use it."
     if isinstance(error, UserError):
         return str(error)
-    if isinstance(error, _PLAIN) and str(error):
+    if isinstance(error, _OURS) and str(error):
         theirs = (getattr(error, name, "") for name in ("reason", "body"))
         return in_options(str(error), "".join(each or "" for each in theirs))
+    if isinstance(error, OSError | ValueError) and str(error):
+        # Of bulk work: names of files and ids stay as they are.
+        return str(error).replace("retry the failed rows", "add --retry-failed")
     return (
         f"Something unexpected happened, {type(error).__name__}: {error} (--debug shows where; "
         "please report it)"

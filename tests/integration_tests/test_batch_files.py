@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import os
 import stat
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +85,19 @@ def test_a_file_named_with_a_dash_is_not_the_standard_input(
     assert outputs(tmp_path / "out.jsonl") == {0: "ONE"}
 
 
+def wait_for_a_copy(process: subprocess.Popen[bytes]) -> None:
+    """Wait until a process has the nameless file that it copies its input to."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        assert process.poll() is None
+        assert time.monotonic() < end
+        with contextlib.suppress(OSError):
+            open_files = Path(f"/proc/{process.pid}/fd").iterdir()
+            if any(str(each.readlink()).endswith(" (deleted)") for each in open_files):
+                return
+        time.sleep(0.01)
+
+
 def test_at_a_terminal_rows_are_typed_and_ctrl_c_is_no_crash(
     endpoint: Endpoint, tmp_path: Path
 ) -> None:
@@ -89,14 +105,12 @@ def test_at_a_terminal_rows_are_typed_and_ctrl_c_is_no_crash(
     arguments = ["batch", "-", "-o", str(target), "--base-url", endpoint.base_url]
     for keys, code in [('"one"\n\x03', Exit.INTERRUPTED), ('"one"\n\x04', Exit.OK)]:
         with Terminal(*arguments) as terminal:
-            while not target.exists():
-                assert terminal.process.poll() is None
+            wait_for_a_copy(terminal.process)
             terminal.type(keys)
             assert "Fatal" not in terminal.rest()
             assert terminal.process.wait(PATIENCE) == code
-        assert len(read(target)) == (code == Exit.OK)
-        if code == Exit.INTERRUPTED:
-            target.unlink()
+        assert target.exists() == (code == Exit.OK)
+    assert len(read(target)) == 1
 
 
 def test_a_pipe_is_read_once_and_all_of_it_is_asked(
@@ -105,7 +119,7 @@ def test_a_pipe_is_read_once_and_all_of_it_is_asked(
     source = tmp_path / "pipe"
     os.mkfifo(source)
     lines = "".join(f'"row {n}"\n' for n in range(30))
-    writer = threading.Thread(target=source.write_text, args=(lines,))
+    writer = threading.Thread(target=source.write_text, args=(lines,), daemon=True)
     writer.start()
     assert batch_file(source, tmp_path / "out.jsonl", model).answered == 30
     writer.join()
@@ -122,6 +136,114 @@ def test_an_input_that_changes_during_the_run_is_an_error(
 
     with pytest.raises(ValueError, match=r"in\.jsonl changed during the run: of 400 rows"):
         batch_file(source, tmp_path / "out.jsonl", model, on_progress=empty)
+
+
+def test_rows_added_during_the_run_are_for_the_next_one(
+    endpoint: Endpoint, model: ChatAI365VIP, tmp_path: Path
+) -> None:
+    rows = [f"row {n} {'x' * 999}" for n in range(400)]
+    source, target = write(tmp_path / "in.jsonl", *rows), tmp_path / "out.jsonl"
+
+    def grow(progress: Progress) -> None:
+        if not progress.done:
+            with source.open("a") as file:
+                file.write('"new"\n{"id": 3, "prompt": "another"}\n')
+
+    progress = batch_file(source, target, model, on_progress=grow)
+    assert (progress.total, progress.done) == (400, 400)
+    assert sorted(outputs(target)) == list(range(400))
+
+
+@pytest.mark.parametrize("content", ['{"id": "a", "prompt": "one"}', '{"id": "a", "prompt": "on'])
+@pytest.mark.parametrize("link", [True, False], ids=["link", "itself"])
+def test_an_output_that_is_the_input_is_refused_and_stays_whole(
+    model: ChatAI365VIP, tmp_path: Path, content: str, link: bool
+) -> None:
+    source = target = tmp_path / "in.jsonl"
+    source.write_text(content)
+    if link:
+        target = tmp_path / "out.jsonl"
+        target.symlink_to(source)
+    with pytest.raises(ValueError, match=f"{target.name} is the input, too: name another file"):
+        batch_file(source, target, model)
+    with source.open("rb") as stdin:
+        arguments = [*COMMAND, "batch", "-", "-o", str(target)]
+        ran = subprocess.run(
+            arguments, stdin=stdin, stderr=subprocess.PIPE, timeout=PATIENCE, check=False
+        )
+    assert (ran.returncode, b"is the input, too" in ran.stderr) == (Exit.FAILED, True)
+    assert source.read_text() == content
+
+
+def test_a_dash_is_no_output_but_a_file_may_be_called_so(
+    endpoint: Endpoint, tmp_path: Path
+) -> None:
+    endpoint.pieces = echo
+    write(tmp_path / "in.jsonl", "one")
+    for source, target, says in [
+        ("in.jsonl", "-", "The standard output is no regular file"),
+        ("in.jsonl", "./-", "1 answered"),
+        ("./-", "out.jsonl", "1 failed"),
+    ]:
+        command = [*COMMAND, "batch", source, "-o", target, "--base-url", endpoint.base_url]
+        ran = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=PATIENCE,
+            check=False,
+            cwd=tmp_path,
+        )
+        assert says in ran.stderr.decode()
+        assert (tmp_path / "-").exists() == (target != "-")
+
+
+def test_no_output_is_made_for_an_input_that_cannot_be_opened(
+    model: ChatAI365VIP, tmp_path: Path
+) -> None:
+    (tmp_path / "in.jsonl").mkdir()
+    with pytest.raises(IsADirectoryError):
+        batch_file(tmp_path / "in.jsonl", tmp_path / "out.jsonl", model)
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+# -- cancelled runs --------------------------------------------------------------------------
+
+
+async def test_a_run_cancelled_while_it_waits_for_a_pipe_leaves_the_output_to_others(
+    model: ChatAI365VIP, tmp_path: Path
+) -> None:
+    pipe, target = tmp_path / "pipe", tmp_path / "out.jsonl"
+    os.mkfifo(pipe)
+    run = asyncio.create_task(abatch_file(pipe, target, model))
+    writer = await asyncio.to_thread(os.open, pipe, os.O_WRONLY)  # once it is read
+    try:
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+        assert not target.exists()
+        progress = await abatch_file(write(tmp_path / "in.jsonl", "one"), target, model)
+        assert progress.answered == 1
+    finally:
+        os.close(writer)
+
+
+async def test_a_cancelled_run_ends_when_nothing_works_on_its_files_any_more(
+    model: ChatAI365VIP, tmp_path: Path
+) -> None:
+    count = 20_000
+    source = write(tmp_path / "in.jsonl", *({"id": n, "prompt": "one"} for n in range(count)))
+    failed = ({"id": n, "index": n, "error": {}} for n in range(count // 2))
+    answered = ({"id": n, "index": n, "output": ""} for n in range(count // 2, count))
+    target = write(tmp_path / "out.jsonl", *failed, *answered)
+    copy = tmp_path / ".out.jsonl.new"
+    run = asyncio.create_task(abatch_file(source, target, model, retry_failed=True))
+    await until(lambda: copy.exists() or run.done())
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert not copy.exists()
+    assert len(read(target)) >= count // 2
 
 
 # -- two runs at once ------------------------------------------------------------------------
@@ -258,6 +380,68 @@ def test_a_last_line_without_its_end_is_not_glued_to_the_next(
     assert outputs(target) == {0: "mine", 1: "TWO"}
 
 
+@pytest.mark.parametrize("line", ['{"id": "a", "prompt": "one"}', '{"id": 5}'])
+def test_a_whole_line_that_no_run_wrote_is_not_taken_for_half_a_line(
+    model: ChatAI365VIP, tmp_path: Path, line: str
+) -> None:
+    source, target = write(tmp_path / "in.jsonl", "one"), tmp_path / "mine.jsonl"
+    target.write_text(line)
+    with pytest.raises(ValueError, match="line 1: this is no row of an earlier run"):
+        batch_file(source, target, model)
+    assert target.read_text() == line
+
+
+def test_a_whole_row_without_its_end_is_kept(
+    endpoint: Endpoint, model: ChatAI365VIP, tmp_path: Path
+) -> None:
+    source, target = write(tmp_path / "in.jsonl", "one", "two"), tmp_path / "out.jsonl"
+    target.write_text('{"id": 0, "index": 0, "output": "mine"}')
+    batch_file(source, target, model)
+    assert outputs(target) == {0: "mine", 1: "TWO"}
+    assert asked(endpoint) == ["two"]
+
+
+@pytest.mark.parametrize("first", ["error", "output"])
+def test_a_row_that_also_has_an_answer_is_not_asked_again(
+    endpoint: Endpoint, model: ChatAI365VIP, tmp_path: Path, first: str
+) -> None:
+    source, target = write(tmp_path / "in.jsonl", "one", "two"), tmp_path / "out.jsonl"
+    rows = [{"id": 0, "index": 0, "error": {}}, {"id": 0, "index": 0, "output": "ONE"}]
+    write(target, *(rows if first == "error" else rows[::-1]))
+    batch_file(source, target, model, retry_failed=True)
+    assert asked(endpoint) == ["two"]
+
+
+def test_blank_lines_of_an_output_are_skipped(
+    endpoint: Endpoint, model: ChatAI365VIP, tmp_path: Path
+) -> None:
+    source, target = write(tmp_path / "in.jsonl", "one", "two", "three"), tmp_path / "out.jsonl"
+    target.write_text('\n{"id": 1, "index": 1, "output": "mine"}\n\n  ')
+    batch_file(source, target, model)
+    batch_file(source, target, model, ordered=True)
+    assert list(outputs(target).items()) == [(0, "ONE"), (1, "mine"), (2, "THREE")]
+    assert asked(endpoint) == ["one", "three"]
+
+
+def test_an_earlier_row_whose_id_is_null_is_known_by_its_place(
+    endpoint: Endpoint, model: ChatAI365VIP, tmp_path: Path
+) -> None:
+    source, target = write(tmp_path / "in.jsonl", "one", "two"), tmp_path / "out.jsonl"
+    write(target, {"id": None, "index": 0, "output": "mine"})
+    assert batch_file(source, target, model).skipped == 1
+    assert asked(endpoint) == ["two"]
+
+
+def test_the_order_of_an_objects_names_makes_no_other_row(
+    model: ChatAI365VIP, tmp_path: Path
+) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    message = {"role": "user", "content": "one"}
+    batch_file(write(source, {"messages": [message]}), target, model)
+    write(source, {"messages": [dict(reversed(message.items()))]})
+    assert batch_file(source, target, model).skipped == 1
+
+
 _FULL = """
 import resource, sys
 from langchain_ai365vip import ChatAI365VIP
@@ -283,7 +467,8 @@ def test_a_full_disk_is_named_and_the_same_run_goes_on(
     if ordered:
         batch_file(source, target, model)
     before = target.read_bytes() if ordered else b""
-    command = [sys.executable, "-c", _FULL, str(source), str(target), endpoint.base_url]
+    # -B: the limit holds for compiled modules, too, and cut ones would stay.
+    command = [sys.executable, "-B", "-c", _FULL, str(source), str(target), endpoint.base_url]
     limit = ["5000", "yes" if ordered else "no"]
     ran = subprocess.run([*command, *limit], capture_output=True, timeout=PATIENCE, check=True)
     says = f"{target}: File too large. Make room and run the same again: it goes on from here."
@@ -321,6 +506,11 @@ def test_marks_and_blank_lines_are_no_rows(
     ("line", "says"),
     [
         pytest.param("[" * 200_000, "Line 2 is not JSON in UTF-8", id="deep"),
+        pytest.param(
+            '{"id": ' + "[" * 980 + "]" * 980 + ', "prompt": "x"}', "Line 2 is", id="deep-id"
+        ),
+        pytest.param('{"id": NaN, "prompt": "x"}', "Line 2 is not JSON in UTF-8", id="nan"),
+        pytest.param('{"id": [1e999], "prompt": "x"}', "Line 2 is not JSON", id="infinity"),
         pytest.param('{"problem": "mine"}', 'neither a text "prompt"', id="nothing-asked"),
     ],
 )
@@ -333,6 +523,55 @@ def test_a_bad_line_stops_no_other(
     assert outputs(target) == {0: "ONE", 1: None, 2: "THREE"}
     [message] = [row["error"]["message"] for row in read(target) if "error" in row]
     assert says in message
+
+
+@pytest.mark.parametrize("turned", [True, False], ids=["before", "after"])
+def test_a_broken_line_whose_place_is_another_lines_id_is_called_broken(
+    endpoint: Endpoint, model: ChatAI365VIP, tmp_path: Path, turned: bool
+) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    lines = ["{broken", '{"id": 0, "prompt": "one"}', '{"id": 1, "prompt": "two"}']
+    source.write_text("\n".join(lines[:2] if turned else [*lines[2:], *lines[:1]]))
+    number = 1 if turned else 2
+    with pytest.raises(ValueError, match=rf"in\.jsonl: Line {number} is not JSON in UTF-8"):
+        batch_file(source, target, model)
+    assert endpoint.requests == 0
+
+
+def test_the_commands_messages_leave_names_as_they_are_and_name_its_options(
+    endpoint: Endpoint, tmp_path: Path
+) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / "api_key base_url.jsonl"
+    command = [*COMMAND, "batch", str(source), "-o", str(target), "--base-url", endpoint.base_url]
+    endpoint.pieces = echo
+
+    def said() -> str:
+        ran = subprocess.run(command, capture_output=True, timeout=PATIENCE, check=False)
+        return ran.stderr.decode()
+
+    write(source, *({"id": "max_tokens", "prompt": "one"} for _ in range(2)))
+    assert "line 2: the id 'max_tokens' is that of line 1" in said()
+    write(source, "one")
+    assert "1 answered" in said()
+    write(source, "two")
+    assert "If it failed and is mended, add --retry-failed." in said()
+    target.write_text("mine\n")
+    assert f"{target}, line 1: this is no row" in said()
+
+
+def test_a_schema_that_is_none_is_a_wrong_option(tmp_path: Path) -> None:
+    source, schema = write(tmp_path / "in.jsonl", "one"), tmp_path / "schema.json"
+    schema.write_text(json.dumps({"type": 5}))
+    options = ["-o", str(tmp_path / "out.jsonl"), "--schema", str(schema)]
+    ran = subprocess.run(
+        [*COMMAND, "batch", str(source), *options],
+        capture_output=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert ran.returncode == Exit.USAGE
+    assert f"--schema: {schema}: The schema's type is 5" in ran.stderr.decode()
+    assert not (tmp_path / "out.jsonl").exists()
 
 
 def test_other_columns_are_the_users_own(model: ChatAI365VIP, tmp_path: Path) -> None:
