@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 
@@ -9,6 +10,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.endpoint import Endpoint
+
+# The commands that tests start keep their bytecode, as those of an installed package do: to
+# compile LangChain anew for each took a quarter of the time of all tests.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # How long an example takes says more about a busy machine than about the code; and a fixture
 # that serves all examples of a test, here a server, is meant to.
