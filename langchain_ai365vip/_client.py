@@ -56,7 +56,7 @@ MAX_REDIRECTS: Final = 3
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _MAX_WAIT: Final = 60.0
 _LARGE_BODY: Final = 2**20
-_LONGEST_LIST: Final = 2**24
+_LONGEST_LIST: Final = 16_000_000
 _FOR_AN_ERRORS_BODY: Final = 10.0
 
 OnRetry = Callable[[tenacity.RetryCallState], Awaitable[None] | None]
@@ -292,7 +292,7 @@ class AI365VIP:
         models, body = _models_in(await self._text(request))
         if models is not None:
             return models
-        long = f", in its first {len(body):,} characters" if len(body) > _LONGEST_LIST else ""
+        long = f", in its first {_LONGEST_LIST:,} characters" if len(body) > _LONGEST_LIST else ""
         redact = self._redactor(self._proxy_for(request.url))
         # Such a body may repeat the key; a traceback with locals must not.
         body = shown_body(body, redact)

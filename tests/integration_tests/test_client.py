@@ -519,12 +519,12 @@ async def test_an_endless_list_of_models_is_not_read_on(endpoint: Endpoint) -> N
             yield b" " * 1_000_000
 
     endpoint.response = lambda _: web.Response(body=body())
-    with pytest.raises(AI365VIPResponseError, match=r"a name, in its first 16,.* characters") as e:
+    with pytest.raises(AI365VIPResponseError, match="in its first 16,000,000 char") as e:
         await AI365VIP(base_url=endpoint.base_url).list_models()
     assert len(e.value.body or "") < 10_000
     gone = await asyncio.to_thread(endpoint.wait_until, lambda: endpoint.open_connections == 0)
     assert gone
-    assert sent < 40
+    assert sent < 99
 
 
 # -- the loop ----------------------------------------------------------------------------------
