@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 from collections.abc import AsyncIterator, Iterator
 
@@ -26,12 +27,15 @@ settings.load_profile("unhurried")
 
 _SETTINGS = ("AI365VIP_API_KEY", "AI365VIP_BASE_URL", "AI365VIP_PROXY")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+# What changes how a command writes, at a terminal and without one.
+_TERMINAL = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
+_CONNECTIONS = 4_000
 
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test depends on the settings of the machine it runs on."""
-    for name in (*_SETTINGS, *_PROXIES, *(name.upper() for name in _PROXIES)):
+    for name in (*_SETTINGS, *_TERMINAL, *_PROXIES, *(name.upper() for name in _PROXIES)):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -39,6 +43,15 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def interrupts() -> None:
     """A shell's background process ignores Ctrl-C, and so would all that the tests start."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def files() -> None:
+    """A thousand connections and both ends of each are more files than a shell allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    enough = _CONNECTIONS if hard == resource.RLIM_INFINITY else min(hard, _CONNECTIONS)
+    if soft != resource.RLIM_INFINITY and soft < enough:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (enough, hard))
 
 
 @pytest.fixture
