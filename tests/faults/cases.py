@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import brotli  # type: ignore[import-untyped]  # has no stubs
 
 from langchain_ai365vip import errors
-from tests.faults.server import Exchange, FaultServer, Script, on_accept, refused_url
+from tests.faults.server import Exchange, FaultServer, Script, on_accept
+from tests.ports import refused_url
 
 # Cut inside words, so that nothing can be put right by waiting for a separator.
 PIECES = ("Hel", "lo, wör", "ld 🙂.")

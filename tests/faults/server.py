@@ -22,7 +22,7 @@ Script = Callable[["Exchange"], None]
 _S = TypeVar("_S", bound=Script)
 
 # Joins and accepts end by events; the bound only keeps a broken test from hanging.
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 class Exchange:
@@ -239,12 +239,6 @@ def on_accept(script: _S) -> _S:
     """Mark a script that acts as soon as the connection is there, before any request."""
     script.on_accept = True  # type: ignore[attr-defined]  # a mark on a function
     return script
-
-
-def refused_url() -> str:
-    """Return the address of a port on which nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
 def _content_length(head: str) -> int:

@@ -20,6 +20,7 @@ from langchain_ai365vip.errors import AI365VIPConnectionError
 from langchain_ai365vip.server import LocalServer
 from tests.documents import blocks
 from tests.generated import README
+from tests.ports import free_port
 
 pytestmark = pytest.mark.heavy
 
@@ -72,15 +73,8 @@ class Paced:
         self.loop.call_soon_threadsafe(self.go.release)
 
 
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
-
-
 def _wait_for(port: int) -> None:
-    for _ in range(200):
+    for _ in range(1200):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
@@ -98,7 +92,7 @@ def site(model: Paced, tmp_path: Path) -> Iterator[str]:
     nginx = shutil.which("nginx")
     assert nginx is not None, "nginx is missing: apt-get install nginx"
     lines = next(b.code for b in blocks(README.read_text("utf-8")) if b.language == "nginx")
-    port = _free_port()
+    port = free_port()
     with LocalServer(RunnableLambda(model.answer)) as server:
         config = tmp_path / "nginx.conf"
         lines = lines.replace("http://127.0.0.1:8000", server.base_url)
@@ -117,16 +111,17 @@ def site(model: Paced, tmp_path: Path) -> Iterator[str]:
 async def test_a_reply_streams_through_and_the_front_end_keeps_its_pages(
     site: str, model: Paced
 ) -> None:
-    texts = []
+    seen, texts = "", ["one", "onetwo", "onetwothree"]
     async for chunk in ChatAI365VIP(base_url=site).astream("Count."):
+        seen += chunk.text
         # The next piece is not made before this one was seen.
-        if chunk.text:
-            texts.append(chunk.text)
+        if texts and seen == texts[0]:
+            texts.pop(0)
             model.release()
     async with ClientSession() as session, session.get(f"{site}/en") as page:
         assert await page.text() == FRONT_END
 
-    assert texts == ["one", "two", "three"]
+    assert (seen, texts) == ("onetwothree", [])
 
 
 async def test_a_model_that_breaks_off_is_seen_behind_nginx_too(site: str, model: Paced) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from langgraph_sdk import get_client
 from tests.endpoint import Endpoint, in_turn
 from tests.integration_tests import dev_graphs
 from tests.integration_tests.agent_kit import CALL, RESULT, Request, asked
+from tests.ports import free_port
 
 pytestmark = pytest.mark.heavy
 
@@ -61,7 +61,7 @@ class DevServer:
         config = {"dependencies": ["."], "disable_persistence": True, "graphs": graphs}
         (home / "langgraph.json").write_text(json.dumps(config))
         (home / "sitecustomize.py").write_text(NO_WAY_OUT)
-        self.url = f"http://127.0.0.1:{_free_port()}"
+        self.url = f"http://127.0.0.1:{free_port()}"
         self._environment = {
             **ALONE,
             "AI365VIP_BASE_URL": endpoint.base_url,
@@ -84,13 +84,15 @@ class DevServer:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
+        end = time.monotonic() + 300
         while not self._is_up():
+            assert time.monotonic() < end, self.log()
             time.sleep(0.05)
 
     def _is_up(self) -> bool:
         assert self._process.poll() is None, self.log()
         try:
-            with urllib.request.urlopen(f"{self.url}/ok") as answer:
+            with urllib.request.urlopen(f"{self.url}/ok", timeout=60) as answer:
                 return bool(answer.status == 200)
         except OSError:
             return False
@@ -100,13 +102,6 @@ class DevServer:
         self._process.terminate()
         self._process.wait(timeout=60)
         return self.log()
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
 
 
 @pytest.fixture

@@ -14,8 +14,9 @@ from yarl import URL
 from langchain_ai365vip import ChatAI365VIP, Timeout, errors
 from langchain_ai365vip._proxy import environment_proxy
 from tests.faults.cases import ANSWER, answer, replying
-from tests.faults.server import FaultServer, refused_url
+from tests.faults.server import FaultServer
 from tests.integration_tests.network_kit import NAME, Authority, Proxy, proxies_resolve_the_name
+from tests.ports import refused_url
 
 PATIENT = Timeout(connect=20, first_byte=20, between_bytes=20)
 
