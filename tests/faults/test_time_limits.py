@@ -23,18 +23,17 @@ TURNS = 1_000
 
 
 class Clock:
-    """The time of the running loop."""
+    """The time of the running loop, which stands still unless it is set forward."""
 
     def __init__(self) -> None:
-        self._ahead = 0.0
-        self._time = asyncio.get_running_loop().time
+        self._now = asyncio.get_running_loop().time()
 
     def time(self) -> float:
-        return self._time() + self._ahead
+        return self._now
 
     async def forward(self, seconds: float) -> None:
         """Let the time be later, and what is due then happen."""
-        self._ahead += seconds
+        self._now += seconds
         for _ in range(TURNS):
             await asyncio.sleep(0)
 
