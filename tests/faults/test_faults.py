@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -12,6 +13,7 @@ from langchain_ai365vip import ChatAI365VIP, Timeout, errors
 from tests.faults.calling import WAYS, Result, call
 from tests.faults.cases import FAULTS, Fault
 from tests.faults.conftest import KEY
+from tests.faults.server import PATIENCE
 from tests.faults.table import Played
 
 # Which of LangChain's classes an `except` clause, `with_retry` or a middleware must meet.
@@ -34,8 +36,7 @@ LANGCHAINS: dict[type[errors.AI365VIPError], type[core.ModelError]] = {
 }
 
 # Long enough for a busy machine to connect and answer, short where silence is the fault.
-PATIENT = Timeout(connect=20, first_byte=20, between_bytes=20)
-IMPATIENT = Timeout(connect=20, first_byte=0.3, between_bytes=0.3)
+PATIENT = Timeout(connect=60, first_byte=60, between_bytes=60)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -43,10 +44,10 @@ IMPATIENT = Timeout(connect=20, first_byte=0.3, between_bytes=0.3)
 def test_a_fault_has_its_one_outcome_in_every_way_of_calling(
     fault: Fault, way: str, model: Callable[..., ChatAI365VIP]
 ) -> None:
-    silent = fault.error is errors.AI365VIPTimeoutError and fault.status is None
-    timeout = IMPATIENT if silent else PATIENT
     with Played(fault) as played:
-        result = call(model(played.url, timeout=timeout), way)
+        result = call(model(played.url, timeout=_timeout(fault)), way)
+        # A client that loses its patience does not wait until the server has read.
+        assert _comes_true(lambda: played.server.requests >= fault.requests)
         sent = [exchange.json() for exchange in played.server.exchanges]
     assert len(sent) == fault.requests
     assert played.elsewhere.connections == []
@@ -55,6 +56,19 @@ def test_a_fault_has_its_one_outcome_in_every_way_of_calling(
         assert result == Result(fault.text, None)
     else:
         _check_error(fault, way, result)
+
+
+def _timeout(fault: Fault) -> Timeout:
+    if fault.error is not errors.AI365VIPTimeoutError or fault.status is not None:
+        return PATIENT
+    return PATIENT._replace(**{"between_bytes" if fault.text else "first_byte": 0.3})
+
+
+def _comes_true(holds: Callable[[], bool]) -> bool:
+    end = time.monotonic() + PATIENCE
+    while not holds() and time.monotonic() < end:
+        time.sleep(0.001)
+    return holds()
 
 
 def _check_error(fault: Fault, way: str, result: Result) -> None:

@@ -16,7 +16,7 @@ from langchain_ai365vip import ChatAI365VIP, Timeout, errors
 from tests.faults.calling import PROMPT
 from tests.faults.server import Exchange, FaultServer
 
-PATIENT = Timeout(connect=20, first_byte=20, between_bytes=20)
+PATIENT = Timeout(connect=60, first_byte=60, between_bytes=60)
 
 
 class Sent(NamedTuple):

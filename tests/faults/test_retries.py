@@ -189,6 +189,13 @@ def test_a_retry_that_no_callback_hears_of_is_logged(
     assert "Retry 1" in caplog.text
 
 
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a stale connection take its time to fail, as on a busy machine."""
+    monkeypatch.setattr("langchain_ai365vip._timeouts._STALE_WITHIN", PATIENCE)
+
+
+@pytest.mark.usefixtures("unhurried")
 @pytest.mark.parametrize("stale", [close_before_head, reset_before_head])
 @pytest.mark.parametrize("way", ["ainvoke", "invoke"])
 def test_a_stale_connection_costs_no_retry(stale: Script, way: str, model: Model) -> None:
@@ -209,12 +216,14 @@ async def test_what_a_server_says_unasked_is_no_answer_to_the_next_request(model
         assert (await patient.ainvoke(PROMPT)).text == ANSWER
         server.released.set()
         assert await asyncio.to_thread(server.stalled.wait, PATIENCE)
-        for _ in range(10):  # turns of the loop, in which the idle connection is read
-            await asyncio.sleep(0)
+        # The idle connection is read meanwhile, and given up.
+        unasked = server.connections[0].closed_by_client
+        assert await asyncio.to_thread(unasked.wait, PATIENCE)
         assert (await patient.ainvoke(PROMPT)).text == ANSWER
         assert len(server.connections) == 2
 
 
+@pytest.mark.usefixtures("unhurried")
 def test_several_stale_connections_in_a_row_cost_no_retry(model: Model) -> None:
     all_are_open = threading.Barrier(3)
 
