@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -181,6 +181,14 @@ class Client:
 
     async def ask(self, body: Any = None, **how: Any) -> Answer:
         return await self.exchange(self.request(chat_body() if body is None else body, **how))
+
+
+def read_up_to(text: str, chunks: Iterator[AIMessageChunk]) -> None:
+    """Read what a reply begins with, in as many pieces as the network makes of it."""
+    seen = ""
+    while seen != text:
+        seen += next(chunks).text
+        assert text.startswith(seen)
 
 
 @asynccontextmanager

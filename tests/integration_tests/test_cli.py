@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import http.client
 import os
@@ -72,6 +73,8 @@ class Terminal:
     def __init__(self, *arguments: str, kind: str = "dumb") -> None:
         self._master, slave = pty.openpty()
         self._seen = ""
+        # A terminal may be read in the midst of a character.
+        self._decoded = codecs.getincrementaldecoder("utf-8")().decode
         attach: list[str] = [sys.executable, "-c", textwrap.dedent(self._ATTACH)]
         self.process = subprocess.Popen(
             [*attach, *COMMAND, *arguments],
@@ -107,7 +110,7 @@ class Terminal:
             except OSError:  # EIO: the other end is closed
                 data = b""
             assert data, f"the terminal closed before {text!r}: {self._seen!r}"
-            self._seen += data.decode()
+            self._seen += self._decoded(data)
         shown, found, self._seen = self._seen.partition(text)
         return shown + found
 
@@ -115,7 +118,7 @@ class Terminal:
         """Read to the end of the process."""
         with contextlib.suppress(OSError):
             while data := os.read(self._master, 65536):
-                self._seen += data.decode()
+                self._seen += self._decoded(data)
         return self._seen
 
     def __enter__(self) -> Terminal:

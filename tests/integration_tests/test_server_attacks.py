@@ -167,7 +167,7 @@ async def slow_headers(scene: Scene) -> str:
     ended = asyncio.create_task(reader.read())
     while not ended.done():
         writer.write(b"X: y\r\n")
-        await asyncio.wait([ended], timeout=0.01)
+        await asyncio.wait([ended], timeout=0.1)
     # A line that comes after the close is answered by a reset.
     got = ended.result() if ended.exception() is None else b""
     writer.close()
@@ -293,7 +293,7 @@ ATTACKS = [
         "headers that do not end",
         slow_headers,
         "closed without an answer",
-        {"idle_timeout": 0.2},
+        {"idle_timeout": 2.0},
     ),
     Attack(
         "1,000 idle connections",
@@ -374,9 +374,13 @@ def attack_table() -> str:
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=[attack.name for attack in ATTACKS])
 async def test_an_attack_gets_what_the_table_says(
-    attack: Attack, caplog: pytest.LogCaptureFixture
+    attack: Attack, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level(logging.INFO)
+    if "body_timeout" not in attack.options:
+        # A busy machine may take its time to send what the server has refused already; only
+        # who sends too slowly has to wait until the server no longer reads.
+        monkeypatch.setattr("langchain_ai365vip.server.LINGERING_TIME", 60.0)
     scene = Scene()
     async with LocalServer(attack.model(scene), **attack.options) as server:
         scene.client = Client.of(server.base_url)
