@@ -368,11 +368,15 @@ async def test_the_connection_is_closed_at_the_hit_while_the_caller_still_has_th
 
 @pytest.mark.parametrize("limit", [0.05, Timeout(first_byte=0.05)], ids=["seconds", "Timeout"])
 async def test_the_timeout_is_honoured(paced: Endpoint, limit: Any) -> None:
+    # Its connection serves once more: to make one may take a busy machine longer than the limit.
+    paced.release(3)
+    assert await answer(paced) == "Hello there!"
     with pytest.raises(
         AI365VIPTimeoutError, match=r"waiting for the first byte.*\(first_byte is 0.05 s\)"
     ):
         await answer(paced, timeout=limit, max_retries=0)
-    assert paced.requests == 1
+    # A busy machine's server may not have heard of the second by then.
+    assert paced.requests <= 2
 
 
 async def test_an_error_of_the_server_is_ours_after_the_retries(endpoint: Endpoint) -> None:
