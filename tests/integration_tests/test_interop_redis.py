@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -30,38 +31,36 @@ HI = Request([("user", "Hi")])
 HELLO = [("text", "Hello there!"), ("end", "stop")]
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
-
-
 @pytest.fixture(scope="module")
-def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+def redis_socket() -> Iterator[str]:
     server = shutil.which("redis-server")
     assert server is not None, "redis-server is missing: apt-get install redis-server"
-    port, home = free_port(), tmp_path_factory.mktemp("redis")
-    settings = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(home)]
-    process = subprocess.Popen([server, "--port", str(port), *settings], stdout=subprocess.DEVNULL)
-    try:
-        _wait_for(port)
-        yield port
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
+    # A socket's path, which may not be long, is nobody else's; a free port may become another's.
+    with tempfile.TemporaryDirectory() as home:
+        address = f"{home}/redis"
+        where = ["--port", "0", "--unixsocket", address, "--dir", home]
+        settings = ["--save", "", "--appendonly", "no"]
+        process = subprocess.Popen([server, *where, *settings], stdout=subprocess.DEVNULL)
+        try:
+            _wait_for(address)
+            yield address
+        finally:
+            process.terminate()
+            process.wait(timeout=60)
 
 
-def _wait_for(port: int) -> None:
-    deadline = time.monotonic() + 30
-    while not _answers(port):
+def _wait_for(address: str) -> None:
+    deadline = time.monotonic() + 60
+    while not _answers(address):
         assert time.monotonic() < deadline, "redis-server did not come up"
         time.sleep(0.05)
 
 
-def _answers(port: int) -> bool:
+def _answers(address: str) -> bool:
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(10)
+            connection.connect(address)
             connection.sendall(b"PING\r\n")
             return connection.recv(16) == b"+PONG\r\n"
     except OSError:
@@ -69,10 +68,10 @@ def _answers(port: int) -> bool:
 
 
 @pytest.fixture
-def redis(redis_port: int) -> Iterator[Any]:
+def redis(redis_socket: str) -> Iterator[Any]:
     import redis as library
 
-    client = library.Redis(host="127.0.0.1", port=redis_port)
+    client = library.Redis(unix_socket_path=redis_socket)
     client.flushall()
     yield client
     set_llm_cache(None)
@@ -112,12 +111,12 @@ def test_a_redis_cache_answers_an_agent_that_is_streamed(endpoint: Endpoint, red
 
 
 async def test_an_async_redis_cache_answers_the_second_time(
-    endpoint: Endpoint, redis: Any, redis_port: int
+    endpoint: Endpoint, redis: Any, redis_socket: str
 ) -> None:
     import redis.asyncio as library
     from langchain_community.cache import AsyncRedisCache
 
-    async with library.Redis(host="127.0.0.1", port=redis_port) as client:
+    async with library.Redis(unix_socket_path=redis_socket) as client:
         set_llm_cache(AsyncRedisCache(redis_=client, ttl=60))
         model = ChatAI365VIP(model="gpt-4o", base_url=endpoint.base_url)
         assert [gist([await model.ainvoke("Hi")]) for _ in range(3)] == [HELLO] * 3
