@@ -93,7 +93,7 @@ class Endpoint:
         assert self._runner.server is not None
         return len(self._runner.server.connections)
 
-    def wait_until(self, holds: Callable[[], bool], seconds: float = 30) -> bool:
+    def wait_until(self, holds: Callable[[], bool], seconds: float = 60) -> bool:
         """Wait, in the caller's thread, until something holds; say whether it came to that."""
         deadline = time.monotonic() + seconds
         while not holds():
@@ -113,7 +113,9 @@ class Endpoint:
         app.router.add_post("/api/models", self._models)
         self._runner = runner = web.AppRunner(app, handler_cancellation=True)
         await runner.setup()
-        server = await self._loop.create_server(self._connected(runner), "127.0.0.1", 0)
+        server = await self._loop.create_server(
+            self._connected(runner), "127.0.0.1", 0, backlog=512
+        )
         self.base_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         self._ready.set()
         await self._stop.wait()

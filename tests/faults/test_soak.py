@@ -84,7 +84,7 @@ async def _one(model: ChatAI365VIP, report: Report) -> None:
 
 async def _soak(server: FaultServer, after: Callable[[], None]) -> Report:
     report, waiting = Report(), iter(range(CALLS))
-    timeout = Timeout(connect=20, first_byte=20, between_bytes=0.3)
+    timeout = Timeout(connect=20, first_byte=20, between_bytes=2)
     model = ChatAI365VIP(base_url=server.url, timeout=timeout)
     before = open_sockets()
 

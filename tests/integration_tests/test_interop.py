@@ -332,11 +332,15 @@ async def test_with_retry_does_not_try_again_what_it_was_not_told_to(endpoint: E
 class CountingLimiter(InMemoryRateLimiter):
     """Core's limiter, with a count of what it has let through."""
 
-    granted = 0
+    def __init__(self, **limits: float) -> None:
+        super().__init__(**limits)
+        # A list: it counts in several threads at a time.
+        self.grants: list[bool] = []
 
     def _consume(self) -> bool:
         granted = super()._consume()
-        self.granted += granted
+        if granted:
+            self.grants.append(granted)
         return granted
 
 
@@ -347,7 +351,7 @@ async def test_an_in_memory_rate_limiter_lets_each_call_through_once(endpoint: E
     early: list[int] = []
 
     def too_early(_: web.Request) -> None:
-        if limiter.granted < endpoint.requests:
+        if len(limiter.grants) < endpoint.requests:
             early.append(endpoint.requests)
 
     endpoint.response = too_early
@@ -357,7 +361,7 @@ async def test_an_in_memory_rate_limiter_lets_each_call_through_once(endpoint: E
     assert [gist([message]) for message in messages] == [HELLO] * 10
     assert await said_by(model, "astream", "Hi") == HELLO
     assert await said_by(model, "stream", "Hi") == HELLO
-    assert (limiter.granted, asked(endpoint), early) == (12, [UNNAMED] * 12, [])
+    assert (len(limiter.grants), asked(endpoint), early) == (12, [UNNAMED] * 12, [])
 
 
 # -- caches --------------------------------------------------------------------------------------
@@ -500,7 +504,9 @@ def test_langsmith_is_told_the_model_the_settings_the_reply_and_no_secret(
         "Hello there!",
         "AI365VIPRateLimitError",
     ]
-    traced, invoked, failed = sorted(collector.runs(), key=lambda run: run["start_time"])
+    runs = {run["extra"]["invocation_params"]["model"]: run for run in collector.runs()}
+    assert len(collector.runs()) == len(runs) == 3
+    traced, invoked, failed = (runs[model] for model in ("gpt-4o", "other", "fails"))
     first, second, third = asked(endpoint)
     assert first == ASKED_HI
     assert (second, third) == (replace(first, model="other"), replace(first, model="fails"))

@@ -33,7 +33,7 @@ def test_a_script_ends_well_and_prints_nothing(script: Path) -> None:
             [sys.executable, "-X", "dev", "-W", "error", script, server.url, ANSWER],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
         )
     # asyncio's debug mode, a part of -X dev, complains of a slow machine, too.
     said = _SLOW_MACHINE.sub("", done.stderr)
