@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from langchain_ai365vip.batch import RayRows
 from tests.endpoint import Endpoint
@@ -46,15 +48,18 @@ def main(workers: int, rows: int, *, kill: bool) -> dict[str, Any]:
     _start(ray)
     times: list[float] = []
 
+    def kill_the_asker(request: web.Request) -> None:
+        if kill and endpoint.requests == rows // 4:
+            os.kill(_asker(request), signal.SIGKILL)
+
     def tokens(_: Any) -> Iterator[str]:
         times.append(time.monotonic())
-        if kill and endpoint.requests == rows // 4:
-            os.kill(_worker(), signal.SIGKILL)
         yield from ["word "] * TOKENS
         times.append(time.monotonic())
 
     with Endpoint() as endpoint, tempfile.TemporaryDirectory() as at:
         endpoint.pieces, endpoint.delay = tokens, SECONDS_A_TOKEN
+        endpoint.response = kill_the_asker
         source, target = Path(at, "in.jsonl"), Path(at, "out")
         kinds: list[dict[str, Any]] = [
             {"prompt": "row"},
@@ -165,19 +170,24 @@ def _faster(of_one: list[dict[str, float]], runs: list[dict[str, float]]) -> str
     return "1" if runs is of_one else f"{', '.join(dict.fromkeys(ratios))} times as fast"
 
 
-def _worker() -> int:
-    for process in Path("/proc").glob("[0-9]*"):
+def _asker(request: web.Request) -> int:
+    """Return the process that waits for the answer: a worker between two batches would not."""
+    assert request.transport is not None
+    host, port = request.transport.get_extra_info("peername")
+    address = f"{socket.inet_aton(host)[::-1].hex().upper()}:{port:04X}"
+    sockets = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines())
+    [inode] = [fields[9] for fields in sockets if fields[1] == address]
+    for fd in Path("/proc").glob("[0-9]*/fd/*"):
         with contextlib.suppress(OSError):
-            title = (process / "cmdline").read_bytes()
-            if title.startswith(b"ray::") and b"RayRows" in title:
-                return int(process.name)
+            if os.readlink(fd) == f"socket:[{inode}]":
+                return int(fd.parts[2])
     raise RuntimeError("no worker found")
 
 
 def on_ray(*arguments: str) -> dict[str, Any]:
     command = [*ALONE, sys.executable, "-m", MODULE, *arguments]
     ran = subprocess.run(
-        command, env=os.environ | SETTINGS, capture_output=True, text=True, timeout=300
+        command, env=os.environ | SETTINGS, capture_output=True, text=True, timeout=900
     )
     assert ran.returncode == 0, ran.stderr[-3000:]
     # Ray writes there, too, also after its end.
