@@ -41,7 +41,11 @@ def executed(path: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         resources = {"metadata": {"path": folder}}
         nbclient.NotebookClient(
-            notebook, timeout=TIMEOUT, resources=resources, coalesce_streams=True
+            notebook,
+            timeout=TIMEOUT,
+            startup_timeout=TIMEOUT,
+            resources=resources,
+            coalesce_streams=True,
         ).execute()
     tidied: dict[str, Any] = json.loads(nbformat.writes(notebook))
     for cell in tidied["cells"]:

@@ -22,7 +22,7 @@ from langchain_ai365vip._cli.exits import Exit
 from tests.endpoint import Endpoint
 
 COMMAND = [sys.executable, "-m", "langchain_ai365vip.cli"]
-PATIENCE = 60.0
+PATIENCE = 120.0
 
 
 def finished(*arguments: str, **environment: str) -> subprocess.CompletedProcess[bytes]:

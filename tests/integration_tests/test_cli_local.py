@@ -25,7 +25,9 @@ def test_the_readmes_first_command_answers(proxy: str) -> None:
 
 
 def test_the_answer_arrives_in_pieces() -> None:
-    with started("chat", "--local", "Write one sentence about the sea.") as process:
+    # As many tokens as take seconds: who reads may be held up for some of them.
+    asked = ("Write a story about the sea.", "--max-tokens", "200")
+    with started("chat", "--local", *asked) as process:
         pieces = []
         while data := os.read(piped(process.stdout).fileno(), 65536):
             pieces.append(data)

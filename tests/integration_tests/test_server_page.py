@@ -61,7 +61,9 @@ async def browse(
     # The browser group is not there where only the fast tests run, mypy among them.
     playwright = importlib.import_module("playwright.async_api")
     async with serve(model, **options) as client, playwright.async_playwright() as driver:
-        browser = await driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = await driver.chromium.launch(
+            executable_path=CHROMIUM, args=FLAGS, timeout=180_000
+        )
         page = await browser.new_page()
         page.set_default_timeout(60_000)
         complaints: list[tuple[str, str]] = []
