@@ -156,7 +156,7 @@ class LocalModel(BaseChatModel):
         temperature: Sampling temperature; `None` leaves it to llama.cpp (0.8).
         min_p: Tokens less likely than this share of the likeliest are left out.
         max_tokens: Longest answer, in tokens; `None` is up to the end of the context.
-        seed: Makes sampling repeatable.
+        seed: Makes sampling repeatable; the prompt is then read anew each time.
         stop: Texts that end an answer.
         grammar: A GBNF grammar that answers must follow. One for tool calls should allow
             prose as well (`root ::= prose | call`), or every answer becomes a call.
@@ -317,6 +317,9 @@ class LocalModel(BaseChatModel):
             body[name] = getattr(self, name) if value is None else value
         own = {name: getattr(self, name) for name in ("temperature", "max_tokens", "seed")}
         call = _without_none(own) | _without_none(call)
+        if "seed" in call:
+            # What llama.cpp kept of an earlier prompt gives slightly other numbers.
+            body.setdefault("cache_prompt", False)
         call["extra_body"] = _without_none(body)
         call["stop"] = self.stop if stop is None else stop
         return _without_none(call)

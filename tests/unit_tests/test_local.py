@@ -189,7 +189,7 @@ def test_without_prompt_and_examples_a_conversation_goes_out_as_it_is() -> None:
                 "max_tokens": 5,
                 "seed": 0,
                 "stop": ["."],
-                "extra_body": {"min_p": 0.0},
+                "extra_body": {"min_p": 0.0, "cache_prompt": False},
             },
             id="fields-zero-included",
         ),
@@ -210,6 +210,12 @@ def test_without_prompt_and_examples_a_conversation_goes_out_as_it_is() -> None:
             {"extra_body": {"top_k": 3}, "stop": [], "stream": True},
             {"stop": [], "stream": True, "extra_body": {"top_k": 3, "dry_base": 2}},
             id="extra-body-merges",
+        ),
+        pytest.param(
+            {"extra_body": {"cache_prompt": True}},
+            {"seed": 1},
+            {"seed": 1, "extra_body": {"cache_prompt": True}},
+            id="extra-body-wins",
         ),
     ],
 )
