@@ -241,13 +241,16 @@ def test_a_terminal_gets_no_escape_sequences_from_an_answer(endpoint: Endpoint) 
     assert "\x1b" not in shown
 
 
-# A model that stops in the middle until a line comes on standard input.
+# A model that stops in the middle until a line comes on standard input, for longer than the
+# command grants: a test may be held up.
 SERVING = """
 import asyncio
 import sys
 from langchain_core.runnables import RunnableLambda
 from langchain_ai365vip._cli.exits import ending
-from langchain_ai365vip._cli.serve import serve
+from langchain_ai365vip._cli import serve
+
+serve.GRACE = 600
 
 async def answer(messages):
     yield "one "
@@ -258,7 +261,7 @@ async def answer(messages):
     yield "two"
 
 with ending(debug=False):
-    serve(RunnableLambda(answer), host="127.0.0.1", port=0)
+    serve.serve(RunnableLambda(answer), host="127.0.0.1", port=0)
 """
 ASKED = b'{"model": {"id": "m"}, "messages": [{"role": "user", "content": "Hi"}], "key": ""}'
 
