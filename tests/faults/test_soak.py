@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -58,8 +59,10 @@ class Report:
         assert self.failures > CALLS / 20
         assert self.tasks == 0
         assert self.sockets[1] <= self.sockets[0]
-        settled = self.memory[len(self.memory) // 5 :]
-        assert settled[-1] <= settled[0] * GROWTH
+        # Threads and allocators fill up slowly, and one sample says little: the second half
+        # must not grow, by the median of some samples.
+        half = self.memory[len(self.memory) // 2 :]
+        assert median(half[-4:]) <= median(half[:4]) * GROWTH
 
 
 def _resident() -> int:
