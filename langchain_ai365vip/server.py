@@ -17,6 +17,7 @@ import errno
 import logging
 import os
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, suppress
@@ -256,7 +257,9 @@ class LocalServer:
             return
         with suppress(RuntimeError):  # its loop has ended meanwhile
             running.loop.call_soon_threadsafe(running.end, grace)
-        running.thread.join(grace + _STOPPING_TIME)
+        end = time.monotonic() + grace + _STOPPING_TIME
+        while running.thread.is_alive() and time.monotonic() < end:
+            running.thread.join(1)  # Ctrl-C in a longer wait may go unnoticed
         if running.thread.is_alive():
             logger.warning(
                 "The server at %s has not ended in %g s and is left to itself: a model blocks its "

@@ -95,7 +95,9 @@ def serve(model: Any, **options: Any) -> None:
         try:
             say(server.base_url)
             note("Serving POST /api/chat and /api/models there. Ctrl-C stops it.")
-            stop.wait()
+            # One that another thread gets, or that comes just before the wait, does not end it.
+            while not stop.wait(1):
+                pass
             note(f"Stopping: replies under way have {GRACE} s to end, Ctrl-C cuts them.")
             server.stop(GRACE)
         finally:

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import urllib.request
 from collections.abc import Iterator
 from typing import IO
@@ -242,10 +243,12 @@ def test_a_terminal_gets_no_escape_sequences_from_an_answer(endpoint: Endpoint) 
 
 
 # A model that stops in the middle until a line comes on standard input, for longer than the
-# command grants: a test may be held up.
+# command grants: a test may be held up. Another line is a Ctrl-C that this thread gets.
 SERVING = """
 import asyncio
+import signal
 import sys
+import threading
 from langchain_core.runnables import RunnableLambda
 from langchain_ai365vip._cli.exits import ending
 from langchain_ai365vip._cli import serve
@@ -257,7 +260,8 @@ async def answer(messages):
     reader = asyncio.StreamReader()
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    await reader.readline()
+    while await reader.readline() == b"Ctrl-C\\n":
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
     yield "two"
 
 with ending(debug=False):
@@ -275,6 +279,9 @@ def serving() -> Iterator[tuple[subprocess.Popen[bytes], http.client.HTTPRespons
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as process:
+        # A line that never comes is none.
+        patience = threading.Timer(PATIENCE, process.kill)
+        patience.start()
         try:
             url = piped(process.stdout).readline().decode().strip()
             request = urllib.request.Request(f"{url}/api/chat", data=ASKED, method="POST")
@@ -283,6 +290,7 @@ def serving() -> Iterator[tuple[subprocess.Popen[bytes], http.client.HTTPRespons
                 assert piped(process.stderr).readline().startswith(b"Serving ")
                 yield process, answer
         finally:
+            patience.cancel()
             process.kill()
 
 
@@ -307,6 +315,18 @@ def test_a_second_ctrl_c_cuts_the_replies_under_way() -> None:
             answer.read()
         assert process.wait(PATIENCE) == Exit.INTERRUPTED
         assert piped(process.stderr).read() == b""
+
+
+def test_ctrl_c_that_interrupts_no_wait_is_noticed() -> None:
+    with serving() as (process, answer):
+        piped(process.stdin).write(b"Ctrl-C\n")
+        piped(process.stdin).flush()
+        assert piped(process.stderr).readline().startswith(b"Stopping: ")
+        piped(process.stdin).write(b"Ctrl-C\n")
+        piped(process.stdin).flush()
+        with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
+            answer.read()
+        assert process.wait(PATIENCE) == Exit.INTERRUPTED
 
 
 @pytest.mark.parametrize("module", ["typer", "rich"])
