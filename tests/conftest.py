@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import signal
@@ -30,6 +31,12 @@ _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 # What changes how a command writes, at a terminal and without one.
 _TERMINAL = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
 _CONNECTIONS = 4_000
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector from going through all modules again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

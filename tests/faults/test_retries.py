@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import tenacity
+from aiohttp.client_proto import ResponseHandler
 from langchain.agents import create_agent
 from langchain.agents.middleware import ModelRetryMiddleware
 from langchain_core.callbacks import BaseCallbackHandler
@@ -148,10 +149,17 @@ async def test_retry_after_is_honoured_within_a_bound(header: str, seconds: floa
 async def test_the_backoff_doubles_where_the_server_says_nothing_usable(
     header: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Full jitter: anything between nothing and this bound.
-    monkeypatch.setattr(random, "uniform", lambda low, high: high)
+    ranges: list[tuple[float, float]] = []
+
+    def uniform(low: float, high: float) -> float:
+        ranges.append((low, high))
+        return high / 1000
+
+    monkeypatch.setattr(random, "uniform", uniform)
     with FaultServer(replying("429 Too Many Requests", "Error", header)) as server:
-        assert await _waits(server.url, 3) == [0.5, 1.0, 2.0]
+        assert await _waits(server.url, 3) == [0.0005, 0.001, 0.002]
+    # Full jitter: anything between nothing and a bound.
+    assert list(dict.fromkeys(ranges)) == [(0, 0.5), (0, 1.0), (0, 2.0)]
 
 
 async def test_the_seconds_in_the_upstreams_message_are_honoured() -> None:
@@ -204,7 +212,18 @@ def test_a_stale_connection_costs_no_retry(stale: Script, way: str, model: Model
         assert (server.requests, len(server.connections)) == (3, 2)
 
 
-async def test_what_a_server_says_unasked_is_no_answer_to_the_next_request(model: Model) -> None:
+async def test_what_a_server_says_unasked_is_no_answer_to_the_next_request(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, received = asyncio.Event(), ResponseHandler.data_received
+
+    def data_received(self: ResponseHandler, data: bytes) -> None:
+        received(self, data)
+        if data.endswith(b"smuggled"):
+            read.set()
+
+    monkeypatch.setattr(ResponseHandler, "data_received", data_received)
+
     def answer_and_later_more(x: Exchange) -> None:
         answer(x)
         x.server.released.wait(PATIENCE)
@@ -216,9 +235,7 @@ async def test_what_a_server_says_unasked_is_no_answer_to_the_next_request(model
         assert (await patient.ainvoke(PROMPT)).text == ANSWER
         server.released.set()
         assert await asyncio.to_thread(server.stalled.wait, PATIENCE)
-        # The idle connection is read meanwhile, and given up.
-        unasked = server.connections[0].closed_by_client
-        assert await asyncio.to_thread(unasked.wait, PATIENCE)
+        await asyncio.wait_for(read.wait(), PATIENCE)  # by the idle connection
         assert (await patient.ainvoke(PROMPT)).text == ANSWER
         assert len(server.connections) == 2
 
@@ -241,10 +258,12 @@ def test_several_stale_connections_in_a_row_cost_no_retry(model: Model) -> None:
 
 
 def test_a_kept_alive_connection_that_is_lost_in_the_midst_of_the_work_costs_a_retry(
-    model: Model,
+    model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("langchain_ai365vip._timeouts._STALE_WITHIN", 0.1)
+
     def works_and_fails(exchange: Exchange) -> None:
-        time.sleep(2.1)  # longer than a stale connection takes to fail
+        time.sleep(0.11)  # longer than a stale connection takes to fail
         close_before_head(exchange)
 
     with FaultServer(answer, works_and_fails, answer) as server:

@@ -1348,7 +1348,7 @@ def test_a_call_of_a_megabyte_costs_at_most_five_of_a_quarter() -> None:
     [
         ('<tool_call>{"a": 1}' + "\n" * 300_000 + ", x", "", "invalid"),
         (tag(PARIS), "\\" * 300_000, "call"),
-        ("<tool_call>" * 400_000, "", "invalid"),
+        ("<tool_call>" * 200_000, "", "invalid"),
     ],
     ids=["line ends behind brackets", "backslashes in a quotation", "openings"],
 )
