@@ -24,6 +24,16 @@ def in_turn(*replies: Pieces) -> Callable[[dict[str, Any]], Pieces]:
     return lambda _body: left.pop(0)
 
 
+def wait_until(holds: Callable[[], bool], seconds: float = 60) -> bool:
+    """Wait, in the caller's thread, until something holds; say whether it came to that."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.001)
+    return True
+
+
 class Endpoint:
     """A server on a thread of its own, so that sync calls can be tested too.
 
@@ -93,14 +103,7 @@ class Endpoint:
         assert self._runner.server is not None
         return len(self._runner.server.connections)
 
-    def wait_until(self, holds: Callable[[], bool], seconds: float = 60) -> bool:
-        """Wait, in the caller's thread, until something holds; say whether it came to that."""
-        deadline = time.monotonic() + seconds
-        while not holds():
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.001)
-        return True
+    wait_until = staticmethod(wait_until)
 
     def _run(self) -> None:
         asyncio.run(self._serve())

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import pickle
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
 from langchain_core import exceptions as core
 
 from langchain_ai365vip import ChatAI365VIP, Timeout, errors
+from tests.endpoint import wait_until
 from tests.faults.calling import WAYS, Result, call
 from tests.faults.cases import FAULTS, Fault
 from tests.faults.conftest import KEY
-from tests.faults.server import PATIENCE
 from tests.faults.table import Played
 
 # Which of LangChain's classes an `except` clause, `with_retry` or a middleware must meet.
@@ -47,7 +46,7 @@ def test_a_fault_has_its_one_outcome_in_every_way_of_calling(
     with Played(fault) as played:
         result = call(model(played.url, timeout=_timeout(fault)), way)
         # A client that loses its patience does not wait until the server has read.
-        assert _comes_true(lambda: played.server.requests >= fault.requests)
+        assert wait_until(lambda: played.server.requests >= fault.requests)
         sent = [exchange.json() for exchange in played.server.exchanges]
     assert len(sent) == fault.requests
     assert played.elsewhere.connections == []
@@ -62,13 +61,6 @@ def _timeout(fault: Fault) -> Timeout:
     if fault.error is not errors.AI365VIPTimeoutError or fault.status is not None:
         return PATIENT
     return PATIENT._replace(**{"between_bytes" if fault.text else "first_byte": 0.3})
-
-
-def _comes_true(holds: Callable[[], bool]) -> bool:
-    end = time.monotonic() + PATIENCE
-    while not holds() and time.monotonic() < end:
-        time.sleep(0.001)
-    return holds()
 
 
 def _check_error(fault: Fault, way: str, result: Result) -> None:

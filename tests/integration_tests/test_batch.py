@@ -8,7 +8,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +20,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 
 from langchain_ai365vip import ChatAI365VIP
 from langchain_ai365vip.batch import Progress, abatch_file, batch_file
-from tests.endpoint import Endpoint, Pieces
+from tests.endpoint import Endpoint, Pieces, wait_until
 
 
 def echo(body: dict[str, Any]) -> Pieces:
@@ -51,12 +50,7 @@ def asked(endpoint: Endpoint) -> list[str]:
 
 async def until(true: Callable[[], bool]) -> None:
     """Wait for something that is about to happen on another thread."""
-
-    def watch() -> None:
-        while not true():
-            time.sleep(0.001)
-
-    await asyncio.wait_for(asyncio.to_thread(watch), 60)
+    assert await asyncio.to_thread(wait_until, true)
 
 
 def test_every_kind_of_row_is_answered_with_its_id(
