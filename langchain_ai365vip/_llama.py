@@ -297,9 +297,19 @@ def _cut_connections(address: str) -> None:
     endpoint = (host, int(port))
     for name in os.listdir("/dev/fd"):
         # OSError: no longer open, no socket, or the listening one, which stays.
-        with suppress(OSError), socket.fromfd(int(name), *_TCP) as duplicate:
+        with suppress(OSError), _duplicate(int(name)) as duplicate:
             if endpoint in (duplicate.getpeername(), duplicate.getsockname()):
                 duplicate.shutdown(socket.SHUT_RDWR)
+
+
+def _duplicate(fd: int) -> socket.socket:
+    # Not socket.fromfd(): what it duplicated stays open where that is no socket.
+    copy = os.dup(fd)
+    try:
+        return socket.socket(*_TCP, fileno=copy)
+    except OSError:
+        os.close(copy)
+        raise
 
 
 _loaded: weakref.WeakSet[Llama] = weakref.WeakSet()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -328,6 +329,14 @@ def test_a_forked_child_gets_a_clear_error_and_ends_and_the_parent_goes_on() -> 
     assert "before the process was forked" in error
     assert ended == "exit 0"
     assert "Red" in answer
+
+
+def test_a_model_that_was_closed_leaves_no_file_open() -> None:
+    before = sorted(map(int, os.listdir("/dev/fd")))
+    for _ in range(2):
+        with LocalModel() as model:
+            model.invoke(COLORS)
+        assert sorted(map(int, os.listdir("/dev/fd"))) == before
 
 
 def test_loading_a_damaged_file_says_what_can_be_wrong(tmp_path: Path) -> None:

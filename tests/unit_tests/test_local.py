@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import importlib
+import os
 import pickle
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from langchain_core.runnables import ConfigurableField
 from langchain_core.runnables.configurable import RunnableConfigurableFields
 from pydantic import ValidationError
 
+from langchain_ai365vip import _llama
 from langchain_ai365vip.local import (
     DEMO_EXAMPLES,
     DEMO_SYSTEM_PROMPT,
@@ -271,3 +274,19 @@ def test_traces_and_caches_name_the_model_and_what_changes_its_answer(gguf: Path
     warmer = LocalModel(gguf_path=gguf, temperature=1.0)
     assert model._get_llm_string() != warmer._get_llm_string()
     assert model._get_llm_string() == LocalModel(gguf_path=gguf, temperature=0.0)._get_llm_string()
+
+
+def test_connections_of_a_server_are_cut_and_no_file_is_left_open() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as other,
+        socket.create_connection(other.getsockname()) as kept,
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as cut,
+    ):
+        before = sorted(os.listdir("/dev/fd"))
+        _llama._cut_connections("http://{}:{}".format(*server.getsockname()))
+        assert sorted(os.listdir("/dev/fd")) == before
+        assert cut.recv(1) == b""
+        with other.accept()[0] as its_end:
+            kept.sendall(b"x")
+            assert its_end.recv(1) == b"x"
