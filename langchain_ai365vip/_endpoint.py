@@ -40,6 +40,7 @@ from langchain_ai365vip._served import (
 logger = logging.getLogger("langchain_ai365vip.server")
 
 BUSY_RETRY_AFTER: Final = 1
+SOURCES: Final = web.AppKey("sources", dict[str, TextSource])
 
 
 class RequestLimits(NamedTuple):
@@ -64,7 +65,7 @@ class Endpoint:
 
     def __init__(
         self,
-        sources: Mapping[str, TextSource],
+        sources: dict[str, TextSource],
         *,
         any_id: bool,
         access: Access,
@@ -72,7 +73,7 @@ class Endpoint:
         debug: bool,
     ) -> None:
         self._sources = sources
-        self._any = next(iter(sources.values())) if any_id else None
+        self._any_id = any_id
         self._access = access
         self._limits = limits
         self._debug = debug
@@ -81,6 +82,7 @@ class Endpoint:
     def application(self, *, page: bool) -> web.Application:
         """Make the application, with or without the page at `/`."""
         app = web.Application(middlewares=[self._guard])
+        app[SOURCES] = self._sources
         app.on_response_prepare.append(self._add_headers)
         app.router.add_post(CHAT_PATH, self._chat)
         app.router.add_put(CHAT_PATH, self._chat)
@@ -151,7 +153,7 @@ class Endpoint:
             self._running -= 1
 
     def _source(self, name: str) -> TextSource:
-        source = self._any or self._sources.get(name)
+        source = next(iter(self._sources.values())) if self._any_id else self._sources.get(name)
         if source is None:
             known = ", ".join(self._sources)
             raise RefusedError(404, f"The model does not exist, there are: {known}")

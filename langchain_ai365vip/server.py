@@ -30,7 +30,7 @@ from langchain_core.runnables.base import RunnableLike
 from pydantic import SecretStr
 
 from langchain_ai365vip._access import Access, is_address, is_loopback
-from langchain_ai365vip._endpoint import Endpoint, RequestLimits, logger
+from langchain_ai365vip._endpoint import SOURCES, Endpoint, RequestLimits, logger
 from langchain_ai365vip._served import TextSource
 from langchain_ai365vip._threads import DaemonThreads
 
@@ -310,6 +310,8 @@ class LocalServer:
             await asyncio.sleep(0)  # the transports tell their protocols that they are gone
         finally:
             await runner.cleanup()
+            # aiohttp keeps the last 1,024 applications (for their middlewares): not their models.
+            runner.app[SOURCES].clear()
             threads.shutdown()
 
     def _runner(self, silent: _SilentConnections) -> web.AppRunner:

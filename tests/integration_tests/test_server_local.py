@@ -15,6 +15,7 @@ import sys
 import textwrap
 import threading
 import urllib.request
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -59,6 +60,18 @@ async def test_it_counts_requests_and_connections_and_starts_again() -> None:
                 await Client.of(server.base_url).ask()
             assert (server.requests, server.connections) == (3 * round_, 3 * round_)
     assert (server.requests, server.connections) == (6, 6)
+
+
+def test_a_model_is_let_go_when_its_server_has_stopped() -> None:
+    def served() -> weakref.ref[ScriptedModel]:
+        model = says("a")
+        with LocalServer(model) as server:
+            assert ChatAI365VIP(base_url=server.base_url).invoke("x").content == "a"
+        return weakref.ref(model)
+
+    model = served()
+    gc.collect()
+    assert model() is None
 
 
 def test_its_url_is_an_error_before_and_after() -> None:
