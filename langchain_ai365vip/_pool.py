@@ -27,6 +27,9 @@ _ATTRIBUTE = "_langchain_ai365vip_sessions"
 # give up first is never found dead by a request.
 KEEPALIVE_SECONDS = 4.0
 _SOCKS_PORT = 1080
+# Sessions kept for one event loop, besides those in use: who takes a new proxy for each call
+# shall not keep them all.
+_MOST_SESSIONS = 64
 # How often a loop that is stopped while its connections close is started again.
 _MOST_RUNS = 10
 _MAX_STATUS_LINE = 128 * 1024
@@ -87,8 +90,12 @@ class PooledSession:
         self._retired = True
         self._look_whether_unused()
 
+    @property
+    def in_use(self) -> bool:
+        return bool(self._waiting or self.replies)
+
     def _look_whether_unused(self) -> None:
-        if self._retired and not self._waiting and not self.replies:
+        if self._retired and not self.in_use:
             self._unused(self)
 
     async def aclose(self) -> None:
@@ -115,21 +122,31 @@ class LoopSessions:
 
     def get(self, settings: ConnectionSettings) -> PooledSession:
         """Return the session for these settings, made at first use."""
-        pooled = self._by_settings.get(settings)
+        pooled = self._by_settings.pop(settings, None)
         if pooled is None or pooled.session.closed:
             pooled = PooledSession(_new_session(settings), self._close_soon, self._pauses)
-            self._by_settings[settings] = pooled
+            self._make_room()
+        self._by_settings[settings] = pooled  # as the one that was used last
         return pooled
+
+    def _make_room(self) -> None:
+        if len(self._by_settings) >= _MOST_SESSIONS:
+            idle = (each for each, pooled in self._by_settings.items() if not pooled.in_use)
+            if (longest := next(idle, None)) is not None:
+                self._retire(longest)
 
     async def retire(self, settings: ConnectionSettings) -> None:
         """Close the session for these settings: now, or once nobody uses it any more."""
-        pooled = self._by_settings.pop(settings, None)
-        if pooled is None:
-            return
+        if settings in self._by_settings:
+            pooled = self._retire(settings)
+            if (closing := self._retired.get(pooled)) is not None:
+                await asyncio.wait([closing])
+
+    def _retire(self, settings: ConnectionSettings) -> PooledSession:
+        pooled = self._by_settings.pop(settings)
         self._retired[pooled] = None
         pooled.retire()
-        if (closing := self._retired.get(pooled)) is not None:
-            await asyncio.wait([closing])
+        return pooled
 
     def _close_soon(self, pooled: PooledSession) -> None:
         # aiohttp closes a session in a coroutine only, and this is called from anywhere.

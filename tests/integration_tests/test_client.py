@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from langchain_ai365vip import AI365VIP, AvailableModel, Timeout, _pool, _tokens
 from langchain_ai365vip._protocol import WireMessage, chat_payload
+from langchain_ai365vip._reply import Reply
 from langchain_ai365vip.errors import (
     AI365VIPContextOverflowError,
     AI365VIPInvalidRequestError,
@@ -446,6 +447,36 @@ async def test_an_idle_connection_is_given_up_before_the_server_does(
     assert await asyncio.to_thread(endpoint.wait_until, lambda: endpoint.open_connections == 0)
     await answer(endpoint)
     assert endpoint.connections == 2
+
+
+async def test_settings_that_change_with_each_call_keep_64_sessions_and_those_in_use(
+    paced: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_pool, "KEEPALIVE_SECONDS", 600)
+    paced.pieces = ["one ", "two"]
+
+    async def opened(max_connections: int) -> Reply:
+        client = AI365VIP(base_url=paced.base_url, max_connections=max_connections)
+        return await client.open(chat_payload(model="gpt-4o", messages=[]))
+
+    async def read(reply: Reply) -> str:
+        text = ""
+        while piece := await reply.read():
+            text += piece
+        return text
+
+    paced.release()
+    in_use = await opened(1000)
+    paced.release_all()
+    for number in range(1, 101):
+        assert await read(await opened(number)) == "one two"
+    assert await asyncio.to_thread(paced.wait_until, lambda: paced.open_connections == 64)
+    assert paced.connections == 101
+    # Those that are left are the last ones, and the one that is in use.
+    for number in (38, 100):
+        assert await read(await opened(number)) == "one two"
+    assert paced.connections == 101
+    assert await read(in_use) == "one two"
 
 
 @pytest.mark.parametrize("when", ["before-the-head", "in-mid-reply"])
