@@ -39,8 +39,8 @@ from langchain_ai365vip._proxy import (
     parsed_url,
     refuse_tls_in_tls,
 )
-from langchain_ai365vip._redaction import Redactor
 from langchain_ai365vip._reply import Reply
+from langchain_ai365vip._secrets import Redactor
 from langchain_ai365vip._timeouts import HeadDeadline, Timeout
 from langchain_ai365vip._tokens import best_counter, server_counter, utf8_length
 from langchain_ai365vip.errors import (

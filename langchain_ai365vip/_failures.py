@@ -20,7 +20,7 @@ import aiohttp
 from yarl import URL
 
 from langchain_ai365vip import errors
-from langchain_ai365vip._redaction import Redactor
+from langchain_ai365vip._secrets import Redactor
 from langchain_ai365vip.errors import AI365VIPError
 
 MAX_BODY = 2_000  # characters of an error body worth keeping: enough for any JSON error

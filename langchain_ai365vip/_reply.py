@@ -24,7 +24,7 @@ from langchain_ai365vip._failures import (
     transport_error,
 )
 from langchain_ai365vip._pool import PooledSession
-from langchain_ai365vip._redaction import Redactor
+from langchain_ai365vip._secrets import Redactor
 from langchain_ai365vip._timeouts import BodyWatchdog, Timeout
 from langchain_ai365vip.errors import AI365VIPAPIError, AI365VIPError, AI365VIPResponseError
 

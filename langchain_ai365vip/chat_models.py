@@ -81,7 +81,7 @@ from langchain_ai365vip._protocol import (
     check_special_tokens,
 )
 from langchain_ai365vip._proxy import check_proxy
-from langchain_ai365vip._sealing import seal, unseal
+from langchain_ai365vip._secrets import seal, unseal
 from langchain_ai365vip._structured import Schema, titled
 from langchain_ai365vip._timeouts import Timeout
 from langchain_ai365vip._tokens import best_counter, loaded_counter, token_ids

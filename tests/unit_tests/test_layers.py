@@ -24,7 +24,7 @@ MODULES = {
 LAYERS: list[set[str]] = [
     {
         *{"errors", "_version", "_scan", "_json_text", "_json_schema", "_coding", "_timeouts"},
-        *{"_caller", "_sync", "_threads", "_pacing", "_echoes", "_redaction"},
+        *{"_caller", "_sync", "_threads", "_pacing", "_echoes", "_secrets"},
         *{"_json_check", "_json_coerce", "_patterns", "_batch_files"},
     },
     {
@@ -38,7 +38,7 @@ LAYERS: list[set[str]] = [
         "_content",
         "_proxy",
     },
-    {"_tokens", "_profiles", "_structured", "_reply", "_sealing"},
+    {"_tokens", "_profiles", "_structured", "_reply"},
     {"_cutter", "_messages", "_client"},
     {"_turn", "_chunks", "_tooling", "_object_parser", "_binding"},
     {"chat_models", "_served", "_access"},

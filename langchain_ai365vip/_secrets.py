@@ -1,14 +1,17 @@
-"""Takes the secrets of a request out of texts that repeat them, however they are spelt there."""
+"""Secrets: out of texts that repeat them, however they are spelt; unreadable in a pickle."""
 
 from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from html import unescape
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote, quote_plus
+
+from pydantic import SecretStr
 
 _REDACTED: Final = "[redacted]"
 # Texts shorter than this are no secrets: taking out every "1" of a header's value would leave
@@ -158,3 +161,42 @@ def _common(text: str, secret: str) -> int:
     """Return how many characters at the end of a text are the beginning of a secret."""
     longest = min(len(text), len(secret))
     return next((n for n in range(longest, 0, -1) if text.endswith(secret[:n])), 0)
+
+
+class Sealed:
+    """A secret in a pickle, masked with random bytes: there, because the copy must work.
+
+    This is no encryption: whoever can load the pickle has the secret. It keeps it out of what
+    shows a pickle's bytes by accident: logs, caches on disk, a search over files.
+    """
+
+    def __init__(self, secret: SecretStr) -> None:
+        plain = secret.get_secret_value().encode("utf-8", "surrogatepass")
+        self._mask = os.urandom(len(plain))
+        self._masked = _xor(plain, self._mask)
+
+    def open(self) -> SecretStr:
+        """Return the secret."""
+        return SecretStr(_xor(self._masked, self._mask).decode("utf-8", "surrogatepass"))
+
+
+def seal(value: Any) -> Any:
+    """Return a value with each secret in it sealed; a mapping of secrets as well."""
+    if isinstance(value, SecretStr):
+        return Sealed(value)
+    if isinstance(value, Mapping) and any(isinstance(each, SecretStr) for each in value.values()):
+        return {key: seal(each) for key, each in value.items()}
+    return value
+
+
+def unseal(value: Any) -> Any:
+    """Undo `seal`."""
+    if isinstance(value, Sealed):
+        return value.open()
+    if isinstance(value, Mapping) and any(isinstance(each, Sealed) for each in value.values()):
+        return {key: unseal(each) for key, each in value.items()}
+    return value
+
+
+def _xor(one: bytes, other: bytes) -> bytes:
+    return bytes(a ^ b for a, b in zip(one, other, strict=True))
