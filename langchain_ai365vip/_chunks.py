@@ -34,35 +34,42 @@ def text_chunk(text: str) -> ChatGenerationChunk:
     """Return a chunk of text, equal to what the two constructors make of it.
 
     They validate for longer than the rest of this package works on a chunk, although nothing
-    but the text differs. So the state is taken, as pickle would take it, from a chunk that
-    they made; every chunk has fields, lists and dicts of its own.
+    but the text differs. So the state is set, as `BaseModel.__setstate__` sets it, to that of a
+    chunk that they made; every chunk has fields, lists and dicts of its own.
     """
     fields = _FIELDS.copy()
     fields["content"] = text
     for name, make in _OWN:
         fields[name] = make()
-    message = AIMessageChunk.__new__(AIMessageChunk)
-    message.__setstate__({**_MESSAGE, _DICT: fields, _SET: {"content"}, _EXTRA: {}})
-    chunk_fields = _CHUNK_FIELDS.copy()
-    chunk_fields["text"] = text
-    chunk_fields["message"] = message
-    chunk = ChatGenerationChunk.__new__(ChatGenerationChunk)
-    chunk.__setstate__({**_CHUNK, _DICT: chunk_fields, _SET: {"message", "text"}})
+    message = _new(AIMessageChunk)
+    _set(message, _DICT, fields)
+    _set(message, _SET, {"content"})
+    _set(message, _EXTRA, {})
+    _set(message, _PRIVATE, None)
+    fields = _CHUNK_FIELDS.copy()
+    fields["text"] = text
+    fields["message"] = message
+    chunk = _new(ChatGenerationChunk)
+    _set(chunk, _DICT, fields)
+    _set(chunk, _SET, {"message", "text"})
+    _set(chunk, _EXTRA, None)
+    _set(chunk, _PRIVATE, None)
     return chunk
 
 
 _DICT: Final = "__dict__"
 _SET: Final = "__pydantic_fields_set__"
 _EXTRA: Final = "__pydantic_extra__"
+_PRIVATE: Final = "__pydantic_private__"
 _MODEL: Final = ChatGenerationChunk(message=AIMessageChunk(content=""))
-_MESSAGE: Final = _MODEL.message.__getstate__()
-_FIELDS: Final[dict[str, Any]] = _MESSAGE[_DICT]
+_FIELDS: Final = _MODEL.message.__dict__
+_CHUNK_FIELDS: Final = _MODEL.__dict__
 # The fields that hold something changeable, which no two chunks may share.
 _OWN: Final = tuple(
     (name, type(value)) for name, value in _FIELDS.items() if isinstance(value, (list, dict))
 )
-_CHUNK: Final = _MODEL.__getstate__()
-_CHUNK_FIELDS: Final[dict[str, Any]] = _CHUNK[_DICT]
+_new = object.__new__
+_set = object.__setattr__
 
 
 class ChunkWriter:
