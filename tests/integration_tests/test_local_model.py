@@ -332,11 +332,12 @@ def test_a_forked_child_gets_a_clear_error_and_ends_and_the_parent_goes_on() -> 
 
 
 def test_a_model_that_was_closed_leaves_no_file_open() -> None:
-    before = sorted(map(int, os.listdir("/dev/fd")))
+    before = set(os.listdir("/dev/fd"))
     for _ in range(2):
         with LocalModel() as model:
             model.invoke(COLORS)
-        assert sorted(map(int, os.listdir("/dev/fd"))) == before
+        # Fewer may be open: an earlier test's connection is closed by llama.cpp's own threads.
+        assert set(os.listdir("/dev/fd")) <= before
 
 
 def test_loading_a_damaged_file_says_what_can_be_wrong(tmp_path: Path) -> None:

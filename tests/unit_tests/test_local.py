@@ -283,9 +283,10 @@ def test_connections_of_a_server_are_cut_and_no_file_is_left_open() -> None:
         socket.create_server(("127.0.0.1", 0)) as server,
         socket.create_connection(server.getsockname()) as cut,
     ):
-        before = sorted(os.listdir("/dev/fd"))
+        before = set(os.listdir("/dev/fd"))
         _llama._cut_connections("http://{}:{}".format(*server.getsockname()))
-        assert sorted(os.listdir("/dev/fd")) == before
+        # Fewer may be open: an earlier test's idle connection closes at some time.
+        assert set(os.listdir("/dev/fd")) <= before
         assert cut.recv(1) == b""
         with other.accept()[0] as its_end:
             kept.sendall(b"x")
