@@ -277,7 +277,6 @@ class AI365VIP:
         Raises:
             AI365VIPError: The request failed, after the retries.
         """
-        await sessions_of(asyncio.get_running_loop()).gate.enter()
         await _refuse_what_the_server_would_trim(payload)
         request = self._request(_protocol.CHAT_PATH, payload)
         return await self._open_with_retries(request, on_retry)

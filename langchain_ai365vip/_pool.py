@@ -18,7 +18,6 @@ from typing import Any, NamedTuple, Protocol
 import aiohttp
 from aiohttp.connector import Connection
 
-from langchain_ai365vip._pacing import ReadingPauses, StartingGate
 from langchain_ai365vip._proxy import Proxy
 
 _ATTRIBUTE = "_langchain_ai365vip_sessions"
@@ -54,13 +53,9 @@ class PooledSession:
     """
 
     def __init__(
-        self,
-        session: aiohttp.ClientSession,
-        unused: Callable[[PooledSession], None],
-        pauses: ReadingPauses,
+        self, session: aiohttp.ClientSession, unused: Callable[[PooledSession], None]
     ) -> None:
         self.session = session
-        self.pauses = pauses
         self.replies: set[_Closable] = set()
         self._waiting = 0
         self._retired = False
@@ -77,12 +72,10 @@ class PooledSession:
     def admit(self, reply: _Closable) -> None:
         """Note that a reply is being read."""
         self.replies.add(reply)
-        self.pauses.count(1)
 
     def release(self, reply: _Closable) -> None:
         """Note that a reply has ended; a retired session closes after its last one."""
         self.replies.discard(reply)
-        self.pauses.count(-1)
         self._look_whether_unused()
 
     def retire(self) -> None:
@@ -106,16 +99,10 @@ class PooledSession:
 
 
 class LoopSessions:
-    """The sessions of one event loop.
-
-    Attributes:
-        gate: Where the calls of this loop wait for their turn to start.
-    """
+    """The sessions of one event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self.gate = StartingGate(loop)
-        self._pauses = ReadingPauses(loop)
         self._by_settings: dict[ConnectionSettings, PooledSession] = {}
         # Each with the task that closes it, once there is one.
         self._retired: dict[PooledSession, asyncio.Task[None] | None] = {}
@@ -124,7 +111,7 @@ class LoopSessions:
         """Return the session for these settings, made at first use."""
         pooled = self._by_settings.pop(settings, None)
         if pooled is None or pooled.session.closed:
-            pooled = PooledSession(_new_session(settings), self._close_soon, self._pauses)
+            pooled = PooledSession(_new_session(settings), self._close_soon)
             self._make_room()
         self._by_settings[settings] = pooled  # as the one that was used last
         return pooled

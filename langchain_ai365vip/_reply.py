@@ -6,7 +6,6 @@ import asyncio
 import codecs
 import contextlib
 import socket
-from typing import Final
 
 import aiohttp
 from aiohttp.connector import Connection
@@ -28,7 +27,6 @@ from langchain_ai365vip._secrets import Redactor
 from langchain_ai365vip._timeouts import BodyWatchdog, Timeout
 from langchain_ai365vip.errors import AI365VIPAPIError, AI365VIPError, AI365VIPResponseError
 
-_SHORT: Final = 2.0
 _READING = "reading the reply"
 _MAX_ERROR_PAGE = 64 * 1024
 
@@ -50,8 +48,6 @@ class Reply:
         "_ended",
         "_failure",
         "_loop",
-        "_may_pause",
-        "_pauses",
         "_pieces",
         "_pooled",
         "_pushed_back",
@@ -89,9 +85,6 @@ class Reply:
             *(self._loop, timeout, first_at, total_at),
             *(self._stalled, self._look_for_a_broken_body),
         )
-        self._pauses = pooled.pauses
-        # A pause must not use up a short limit.
-        self._may_pause = timeout.between_bytes is None or timeout.between_bytes > _SHORT
         pooled.admit(self)
 
     async def start(self) -> None:
@@ -141,20 +134,12 @@ class Reply:
             else:
                 self._watchdog.since = None
                 text = self._decode(data) if data else self._end()
-                if self._pauses.length and self._may_pause:
-                    self._pause()
             if text:
                 return text
         if self._failure is None:
             return ""
         self._failure.partial_text = self.partial_text
         raise self._failed(self._failure)
-
-    def _pause(self) -> None:
-        connection = self._response.connection
-        # Without one the reply is complete, or broken.
-        if connection is not None and connection.transport is not None:
-            self._pauses.begin(connection.transport)
 
     def close(self) -> None:
         """End the reply, whatever its state; the server sees the connection closed."""

@@ -105,6 +105,15 @@ async def test_the_source_documents_example_runs(
     ]
 
 
+async def test_replies_side_by_side_stay_apart(endpoint: Endpoint, model: ChatAI365VIP) -> None:
+    words = [f"word{number} " for number in range(200)]
+    endpoint.pieces = lambda body: [body["messages"][0]["content"], *words]
+    replies = await asyncio.gather(*(model.ainvoke(f"<{number}>") for number in range(20)))
+    assert [reply.content for reply in replies] == [
+        f"<{number}>" + "".join(words) for number in range(20)
+    ]
+
+
 def test_a_hundred_calls_use_one_connection(endpoint: Endpoint, model: ChatAI365VIP) -> None:
     for _ in range(100):
         model.invoke("Hi")
