@@ -11,8 +11,6 @@ import json
 import logging
 import os
 import ssl
-import sys
-import traceback
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -47,7 +45,6 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
-    ValidationError,
     create_model,
     field_validator,
     model_validator,
@@ -81,7 +78,6 @@ from langchain_ai365vip._protocol import (
     check_special_tokens,
 )
 from langchain_ai365vip._proxy import check_proxy
-from langchain_ai365vip._secrets import seal, unseal
 from langchain_ai365vip._structured import Schema, titled
 from langchain_ai365vip._timeouts import Timeout
 from langchain_ai365vip._tokens import best_counter, loaded_counter, token_ids
@@ -465,14 +461,6 @@ class ChatAI365VIP(BaseChatModel):
             output_version: str | None = ...,
             profile: ModelProfile | None = ...,
         ) -> None: ...
-    else:
-
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            try:
-                with _clearing_frames():
-                    super().__init__(*args, **kwargs)
-            finally:
-                del args, kwargs
 
     @model_validator(mode="before")
     @classmethod
@@ -520,23 +508,12 @@ class ChatAI365VIP(BaseChatModel):
     def __setattr__(self, name: str, value: Any) -> None:
         """Set a field, and let core's cache of the serialized form follow."""
         self.__dict__.pop("_serialized", None)
-        try:
-            with _clearing_frames():
-                super().__setattr__(name, value)
-        finally:
-            del value
+        super().__setattr__(name, value)
 
     def __getstate__(self) -> dict[Any, Any]:
-        """Refuse what cannot be pickled, with a sentence; seal the secrets."""
+        """Refuse what cannot be pickled, with a sentence; a pickle holds the key in clear."""
         self._refuse_ssl_context()
-        state = super().__getstate__()
-        fields = {name: seal(value) for name, value in state["__dict__"].items()}
-        return {**state, "__dict__": fields}
-
-    def __setstate__(self, state: dict[Any, Any]) -> None:
-        """Undo `__getstate__`."""
-        fields = {name: unseal(value) for name, value in state["__dict__"].items()}
-        super().__setstate__({**state, "__dict__": fields})
+        return super().__getstate__()
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         """Refuse the same for deep copies, which pydantic makes in another way."""
@@ -1091,25 +1068,6 @@ def _given(kwargs: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in kwargs.items()
         if value is not None or name not in _NEVER_NONE
     }
-
-
-@contextlib.contextmanager
-def _clearing_frames() -> Iterator[None]:
-    """Empty an error's frames: error trackers show their variables, the secrets among them."""
-    done = {id(sys.exc_info()[1])}  # not those of what the caller handles
-    try:
-        yield
-    except Exception as error:
-        errors: list[BaseException | None] = [error]
-        for each in errors:
-            if each is None or id(each) in done:
-                continue
-            done.add(id(each))
-            traceback.clear_frames(each.__traceback__)
-            errors += each.__cause__, each.__context__
-            if isinstance(each, ValidationError):
-                errors += (part.get("ctx", {}).get("error") for part in each.errors())
-        raise
 
 
 def _revealed(secret: SecretStr | None) -> str | None:

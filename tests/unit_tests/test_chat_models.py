@@ -303,7 +303,7 @@ def test_no_field_of_core_is_taken_for_a_misspelling() -> None:
 
 def test_the_signature_for_type_checkers_has_every_name_that_a_field_may_be_passed_by() -> None:
     tree = ast.parse(inspect.getsource(chat_models))
-    [init, _] = [
+    [init] = [
         node
         for node in ast.walk(tree)
         if isinstance(node, ast.FunctionDef) and node.name == "__init__"
