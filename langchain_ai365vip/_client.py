@@ -8,6 +8,7 @@ import io
 import json
 import re
 import ssl
+import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final, NamedTuple
@@ -20,7 +21,6 @@ from typing_extensions import Self
 from yarl import URL
 
 from langchain_ai365vip import _protocol
-from langchain_ai365vip._caller import warn
 from langchain_ai365vip._coding import ACCEPT_ENCODING, CodingError, coding_of
 from langchain_ai365vip._cutter import ReplyCutter
 from langchain_ai365vip._failures import (
@@ -231,7 +231,7 @@ class AI365VIP:
             ValueError: An argument out of range, or a message that the wire cannot carry.
         """
         if response_format is not None:
-            warn(_NO_RESPONSE_FORMAT)
+            warnings.warn(_NO_RESPONSE_FORMAT, stacklevel=2)
         try:
             client = cls(
                 base_url=cls.url if base_url is None else base_url,
@@ -488,7 +488,7 @@ def _payload(
     conversation = _protocol.split_conversation(messages, system_prompt)
     prompt, turns, escaped = _protocol.check_special_tokens(*conversation, special_tokens)
     if escaped:
-        warn(_protocol.ESCAPED)
+        warnings.warn(_protocol.ESCAPED, stacklevel=3)
     return _protocol.chat_payload(messages=turns, prompt=prompt, **settings)
 
 

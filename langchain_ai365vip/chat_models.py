@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import ssl
+import warnings
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -53,7 +54,6 @@ from typing_extensions import Self
 
 from langchain_ai365vip import _sync
 from langchain_ai365vip._binding import ModelBinding
-from langchain_ai365vip._caller import anoting_caller, noting_caller, warn
 from langchain_ai365vip._chunks import PROVIDER, ChunkWriter, text_chunk, with_errors
 from langchain_ai365vip._client import (
     AI365VIP,
@@ -475,9 +475,10 @@ class ChatAI365VIP(BaseChatModel):
                     iter(difflib.get_close_matches(str(name), _argument_names(cls), 1, 0.7)), None
                 )
                 hint = f" Did you mean {meant!r}?" if meant else ""
-                warn(
+                warnings.warn(
                     f"ChatAI365VIP has no argument {str(name)!r}; it is ignored.{hint} Further "
-                    "fields of the request, for a server that reads them, go into extra_body."
+                    "fields of the request, for a server that reads them, go into extra_body.",
+                    stacklevel=4,  # who constructs: pydantic and core are in between
                 )
         return values
 
@@ -593,12 +594,6 @@ class ChatAI365VIP(BaseChatModel):
         call = {name: kwargs[name] for name in sorted(kwargs.keys() - _NOT_IN_CACHE_KEY)}
         return f"{json.dumps([own['id'], settings], sort_keys=True)}---{call}---{stop}"
 
-    # -- where core goes to other tasks and threads ------------------------------------
-
-    ainvoke = anoting_caller(BaseChatModel.ainvoke)  # type: ignore[pydantic-field]  # a method
-    batch = noting_caller(BaseChatModel.batch)  # type: ignore[pydantic-field]  # a method
-    abatch = anoting_caller(BaseChatModel.abatch)  # type: ignore[pydantic-field]  # a method
-
     # -- the one stream, and what folds it ---------------------------------------------
 
     async def _chunks(self, call: _Call, turn: Turn) -> AsyncGenerator[ChatGenerationChunk, None]:
@@ -705,7 +700,7 @@ class ChatAI365VIP(BaseChatModel):
         )
         prompt, turns, escaped = check_special_tokens(prompt, turns, settings["special_tokens"])
         if escaped:
-            warn(ESCAPED)
+            warnings.warn(ESCAPED, stacklevel=2)
         return _Call(
             client=self._client(settings["timeout"], settings["max_retries"]),
             model=settings["model"],
@@ -1028,9 +1023,10 @@ def _log_retry(state: tenacity.RetryCallState) -> None:
 def _warn_of_unknown_settings(kwargs: Mapping[str, Any]) -> None:
     unknown = sorted(kwargs.keys() - _PER_CALL - _TOOLING - _FROM_CORE)
     if unknown:
-        warn(
+        warnings.warn(
             "ChatAI365VIP does not know these settings of a call and does not send them: "
-            f"{', '.join(unknown)}. Fields that your endpoint understands go into extra_body."
+            f"{', '.join(unknown)}. Fields that your endpoint understands go into extra_body.",
+            stacklevel=2,
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import linecache
 import math
 import os
 import signal
@@ -740,73 +739,6 @@ async def test_special_strings_are_escaped_with_one_warning_a_call(
         await call(model, "a <|endoftext|> b <|fim_prefix|>")
     assert len(warned) == 1
     assert endpoint.bodies[0]["messages"][0]["content"] == "a <\\|endoftext|> b <\\|fim_prefix|>"
-
-
-async def by_bind(model: ChatAI365VIP, text: str, **kwargs: Any) -> Any:
-    return model.bind(**kwargs).invoke(text)
-
-
-async def by_abind(model: ChatAI365VIP, text: str, **kwargs: Any) -> Any:
-    return await model.bind(**kwargs).ainvoke(text)
-
-
-async def by_batch_of_three(model: ChatAI365VIP, text: str, **kwargs: Any) -> Any:
-    return model.batch([text] * 3, **kwargs)
-
-
-async def by_abatch_of_three(model: ChatAI365VIP, text: str, **kwargs: Any) -> Any:
-    return await model.bind(**kwargs).abatch([text] * 3)
-
-
-async def by_chain(model: ChatAI365VIP, text: str, **kwargs: Any) -> Any:
-    return (model.bind(**kwargs) | StrOutputParser()).invoke(text)
-
-
-CALLS: dict[str, tuple[Callable[..., Awaitable[Any]], str]] = {
-    "invoke": (by_invoke, "model.invoke(text, **kwargs)"),
-    "ainvoke": (by_ainvoke, "await model.ainvoke(text, **kwargs)"),
-    "stream": (by_stream, "model.stream(text, **kwargs)"),
-    "astream": (by_astream, "model.astream(text, **kwargs)"),
-    "batch": (by_batch_of_three, "model.batch([text] * 3, **kwargs)"),
-    "abatch": (by_abatch_of_three, "model.bind(**kwargs).abatch([text] * 3)"),
-    "bind": (by_bind, "model.bind(**kwargs).invoke(text)"),
-    "bind-async": (by_abind, "await model.bind(**kwargs).ainvoke(text)"),
-    "chain": (by_chain, "StrOutputParser()).invoke(text)"),
-}
-
-
-@pytest.mark.parametrize(("call", "line"), CALLS.values(), ids=CALLS)
-async def test_a_warning_of_a_call_names_the_line_that_made_it(
-    model: ChatAI365VIP, call: Callable[..., Awaitable[Any]], line: str
-) -> None:
-    with pytest.warns(UserWarning, match="top_q|backslash") as warned:
-        await call(model, "a <|endoftext|> b", top_q=1)
-    assert {warning.filename for warning in warned} == {__file__}
-    assert all(line in linecache.getline(each.filename, each.lineno) for each in warned)
-
-
-def test_a_warning_of_a_call_that_nobody_awaits_yet_names_who_runs_the_loop(
-    model: ChatAI365VIP,
-) -> None:
-    async def main() -> None:
-        await asyncio.create_task(model.ainvoke("Hi", top_q=1))
-
-    with pytest.warns(UserWarning, match="top_q") as warned:
-        asyncio.run(main())
-    assert "asyncio.run(main())" in linecache.getline(__file__, warned[0].lineno)
-    assert warned[0].filename == __file__
-
-
-def run_to_its_end(thread: threading.Thread) -> None:
-    thread.start()
-    thread.join()
-
-
-def test_a_warning_of_a_call_in_a_bare_thread_is_python_s_own(model: ChatAI365VIP) -> None:
-    thread = threading.Thread(target=model.invoke, args=("Hi",), kwargs={"top_q": 1})
-    with pytest.warns(UserWarning, match="top_q") as warned:
-        run_to_its_end(thread)
-    assert warned[0].filename == "sys"
 
 
 @every_way
