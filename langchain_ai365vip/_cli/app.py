@@ -15,7 +15,7 @@ from langchain_ai365vip._version import __version__
 
 # "\b" keeps the lines as they are.
 _EXIT_CODES: Final = "\n".join(
-    ["\b", "Exit codes:", *(f"  {code.value:>3}  {MEANINGS[code].headline}" for code in Exit)]
+    ["\b", "Exit codes:", *(f"  {code.value:>3}  {MEANINGS[code]}" for code in Exit)]
 )
 
 app = typer.Typer(

@@ -8,19 +8,12 @@ from typing import Any, Final, cast
 
 from langchain_ai365vip import AvailableModel, ChatAI365VIP
 from langchain_ai365vip._cli.exits import MEANINGS, Exit
-from langchain_ai365vip._cli.failures import exit_code, message, refined
+from langchain_ai365vip._cli.failures import exit_code, message
 from langchain_ai365vip._cli.terminal import say
 from langchain_ai365vip.errors import AI365VIPError
 
 _QUESTION: Final = "Say OK."
 _SHOWN: Final = 60
-_REFUSED_KEY: Final = (
-    "The key that --api-key or AI365VIP_API_KEY gave is refused: ask whoever runs the endpoint."
-)
-# What stands in the way of every request: then the second need not be tried.
-_NO_WAY: Final = frozenset(
-    {Exit.NAME, Exit.REFUSED, Exit.TLS, Exit.TIMEOUT, Exit.PROXY, Exit.CHALLENGE}
-)
 
 
 def check(model: ChatAI365VIP) -> Exit:
@@ -31,16 +24,10 @@ def check(model: ChatAI365VIP) -> Exit:
     """
     say(f"endpoint  {model.base_url}")
     listed, code = _check_models(model)
-    if code not in _NO_WAY:
+    if code is not Exit.NOT_REACHED:  # else nor would the other request get there
         code = _check_chat(model, listed)
-    if code is not Exit.OK:
-        meaning = MEANINGS[code]
-        say(f"result    {meaning.headline}")
-        refused = code is Exit.KEY and model.api_key  # an empty one is none
-        say(f"next      {_REFUSED_KEY if refused else meaning.next_step or 'See above.'}")
-        return code
-    say("result    ok")
-    return Exit.OK
+    say(f"result    {'ok' if code is Exit.OK else MEANINGS[code]}")
+    return code
 
 
 def _check_models(model: ChatAI365VIP) -> tuple[list[AvailableModel], Exit]:
@@ -48,7 +35,7 @@ def _check_models(model: ChatAI365VIP) -> tuple[list[AvailableModel], Exit]:
         listed = model.list_models()
     except AI365VIPError as exc:
         say(f"models    failed: {message(exc)}")
-        return [], exit_code(refined(exc, model.base_url))
+        return [], exit_code(exc)
     names = ", ".join(each.id for each in listed)
     say(f"models    {len(listed)}: {names}" if listed else "models    none listed")
     return listed, Exit.OK
@@ -68,7 +55,7 @@ def _check_chat(model: ChatAI365VIP, listed: list[AvailableModel]) -> Exit:
         # Only now: many endpoints answer to ids that they do not list.
         if listed and model.model not in {each.id for each in listed}:
             say(f"note      {model.model!r} is not among the models; --model chooses another")
-        return exit_code(refined(exc, model.base_url))
+        return exit_code(exc)
     text = " ".join("".join(parts).split())
     shown = text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
     say(f"chat      {model.model} answered after {first:.2f} s: {shown!r}")

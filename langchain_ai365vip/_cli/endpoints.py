@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import secrets
 import sys
 from collections.abc import Iterator
@@ -11,10 +10,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from langchain_ai365vip import ChatAI365VIP
-from langchain_ai365vip._cli.failures import UserError, log_in_options, refined
+from langchain_ai365vip._cli.failures import UserError
 from langchain_ai365vip._cli.target import Target
 from langchain_ai365vip._cli.terminal import is_terminal, note
-from langchain_ai365vip.errors import AI365VIPError
 
 _BLOCK: Final = 4 * 1024 * 1024
 _SMALL_MODEL: Final = (
@@ -31,12 +29,7 @@ def opened(target: Target, **more: Any) -> Iterator[ChatAI365VIP]:
             "--local, --gguf and --base-url name three different places: give one of them."
         )
     with _served(target) if in_process else nullcontext(target.settings()) as settings:
-        model = ChatAI365VIP(**settings, **more)
-        logging.getLogger("langchain_ai365vip").addFilter(log_in_options)
-        try:
-            yield model
-        except AI365VIPError as exc:
-            raise refined(exc, model.base_url) from exc
+        yield ChatAI365VIP(**settings, **more)
 
 
 @contextmanager

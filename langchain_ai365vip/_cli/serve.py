@@ -13,7 +13,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from langchain_ai365vip._cli.endpoints import loaded
-from langchain_ai365vip._cli.failures import UserError, in_options
+from langchain_ai365vip._cli.failures import UserError
 from langchain_ai365vip._cli.terminal import note, say
 from langchain_ai365vip.server import LocalServer
 
@@ -85,13 +85,13 @@ def serve(model: Any, **options: Any) -> None:
     try:
         server = LocalServer(model, **options)
     except ValueError as exc:
-        raise UserError(in_options(str(exc))) from exc
+        raise UserError(str(exc)) from exc
     stop = threading.Event()
     with _on_signals(stop):
         try:
             server.start()
         except OSError as exc:
-            raise UserError(in_options(str(exc.strerror))) from exc
+            raise UserError(str(exc.strerror)) from exc
         try:
             say(server.base_url)
             note("Serving POST /api/chat and /api/models there. Ctrl-C stops it.")

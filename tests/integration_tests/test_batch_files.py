@@ -538,9 +538,7 @@ def test_a_broken_line_whose_place_is_another_lines_id_is_called_broken(
     assert endpoint.requests == 0
 
 
-def test_the_commands_messages_leave_names_as_they_are_and_name_its_options(
-    endpoint: Endpoint, tmp_path: Path
-) -> None:
+def test_the_commands_messages_leave_names_as_they_are(endpoint: Endpoint, tmp_path: Path) -> None:
     source, target = tmp_path / "in.jsonl", tmp_path / "api_key base_url.jsonl"
     command = [*COMMAND, "batch", str(source), "-o", str(target), "--base-url", endpoint.base_url]
     endpoint.pieces = echo
@@ -554,7 +552,7 @@ def test_the_commands_messages_leave_names_as_they_are_and_name_its_options(
     write(source, "one")
     assert "1 answered" in said()
     write(source, "two")
-    assert "If it failed and is mended, add --retry-failed." in said()
+    assert "If it failed and is mended, retry the failed rows." in said()
     target.write_text("mine\n")
     assert f"{target}, line 1: this is no row" in said()
 

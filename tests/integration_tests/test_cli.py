@@ -147,7 +147,7 @@ def test_an_output_that_cannot_show_a_character_gets_a_question_mark(endpoint: E
 def test_a_failure_in_a_process_shows_no_key_even_with_tracebacks(endpoint: Endpoint) -> None:
     url = f"{endpoint.base_url}/wrong"
     ran = finished("chat", "Hi", "--base-url", url, "--api-key", "sk-secret", "--debug")
-    assert (ran.returncode, ran.stdout) == (Exit.NOT_FOUND, b"")
+    assert (ran.returncode, ran.stdout) == (Exit.REFUSED, b"")
     assert b"Traceback" in ran.stderr
     assert b"sk-secret" not in ran.stderr
 
@@ -180,7 +180,7 @@ def test_a_reader_that_leaves_ends_the_command_quietly(paced: Endpoint) -> None:
         assert piped(process.stdout).readline() == b"one\n"
         piped(process.stdout).close()
         paced.release()
-        assert process.wait(PATIENCE) == Exit.BROKEN_PIPE
+        assert process.wait(PATIENCE) == Exit.FAILED
         assert piped(process.stderr).read() == b""
     assert paced.closed.wait(PATIENCE)
 

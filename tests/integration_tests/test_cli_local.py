@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from langchain_ai365vip._cli.exits import Exit
 from langchain_ai365vip.local import demo_weights
 from tests.integration_tests.test_cli import COMMAND, PATIENCE, Terminal, finished, piped, started
 
@@ -86,7 +87,7 @@ def test_a_served_local_model_answers_chat_models_and_check_of_another_process()
     assert b"Paris" in answer.stdout
     assert models.stdout.startswith(b"SmolLM2-135M-Instruct")
     assert check.returncode == 0
-    assert refused.returncode == 17
+    assert refused.returncode == Exit.REFUSED
 
 
 def test_a_pipe_that_closes_early_leaves_no_process_behind() -> None:
@@ -97,6 +98,6 @@ def test_a_pipe_that_closes_early_leaves_no_process_behind() -> None:
         timeout=PATIENCE,
         check=False,
     )
-    assert ran.returncode == 141
+    assert ran.returncode == Exit.FAILED
     assert len(ran.stdout) == 1
     assert b"Traceback" not in ran.stderr
