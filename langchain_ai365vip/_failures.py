@@ -17,6 +17,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final, NamedTuple
 
 import aiohttp
+from aiohttp.http_exceptions import ContentEncodingError
 from yarl import URL
 
 from langchain_ai365vip import errors
@@ -350,9 +351,11 @@ def transport_error(
 
 
 def _underlying(exc: BaseException) -> BaseException:
-    """Return the error of the system that aiohttp wraps into a bare ClientOSError, if so."""
+    """Return what aiohttp wraps, where that says more: the system's error, a wrong coding."""
     cause = exc.__cause__
-    return cause if type(exc) is aiohttp.ClientOSError and isinstance(cause, OSError) else exc
+    if type(exc) is aiohttp.ClientOSError and isinstance(cause, OSError):
+        return cause
+    return cause if isinstance(cause, ContentEncodingError) else exc
 
 
 # What a SOCKS5 proxy replies when the target, not the proxy, is the trouble (RFC 1928).

@@ -239,8 +239,6 @@ def _new_session(settings: ConnectionSettings) -> aiohttp.ClientSession:
         timeout=aiohttp.ClientTimeout(),
         response_class=_Response,
         trace_configs=[_trace_config()],
-        # Undone in _coding, which notices a body that was cut.
-        auto_decompress=False,
         # The reference server puts the upstream's message into the status line, however
         # long it is; aiohttp's default of 8 KB would hide the status, too.
         max_line_size=_MAX_STATUS_LINE,

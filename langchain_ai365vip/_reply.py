@@ -11,7 +11,6 @@ import aiohttp
 from aiohttp.connector import Connection
 from aiohttp.http_exceptions import TransferEncodingError
 
-from langchain_ai365vip._coding import Coding, CodingError, coding_of
 from langchain_ai365vip._failures import (
     Answer,
     answer_error,
@@ -42,7 +41,6 @@ class Reply:
     __slots__ = (
         "_at_start",
         "_closed",
-        "_coding",
         "_content",
         "_decoder",
         "_ended",
@@ -68,7 +66,6 @@ class Reply:
     ) -> None:
         self._response = response
         self._content = response.content
-        self._coding = coding_of(response.headers.get("Content-Encoding"))
         self._pooled = pooled
         self._redact = redact
         self._url = response.url
@@ -175,15 +172,13 @@ class Reply:
 
     def _end(self) -> str:
         self._ended = True
-        if self._coding is not None and not self._coding.is_whole():
-            self._note(aiohttp.ClientPayloadError("the compressed data are not complete"))
-        elif self._decoder is not None and self._decoder.getstate()[0]:
+        if self._decoder is not None and self._decoder.getstate()[0]:
             self._failure = self._not_utf8("it ends inside a character")
         self.close()
         return ""
 
     def _decode(self, data: bytes) -> str:
-        text = self._text(data if self._coding is None else self._undo(self._coding, data))
+        text = self._text(data)
         if text:
             if self._at_start:
                 self._at_start = False
@@ -191,13 +186,6 @@ class Reply:
                 text = text.removeprefix("\ufeff")
             self._pieces.append(text)
         return text
-
-    def _undo(self, coding: Coding, data: bytes) -> bytes:
-        try:
-            return coding.feed(data)
-        except CodingError as exc:
-            self._failure = self._unreadable(f"its Content-Encoding is wrong ({exc})")
-            return b""
 
     def _text(self, data: bytes) -> str:
         # Nearly every read is whole characters; the incremental decoder, which keeps the

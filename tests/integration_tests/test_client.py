@@ -60,6 +60,7 @@ async def test_the_request_is_that_of_the_source_system(endpoint: Endpoint) -> N
     expected = {
         "Content-Type": "application/json",
         "Accept": "*/*",
+        "Accept-Encoding": "identity",
         "Origin": origin,
         "Referer": f"{origin}/en",
     }

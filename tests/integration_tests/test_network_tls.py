@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -160,21 +158,3 @@ async def test_leaving_a_stream_over_tls_hangs_up_at_once(authority: Authority) 
         for _ in range(2):
             await asyncio.sleep(0)
         assert server.connections[0].closed_by_client.wait(PATIENCE)
-
-
-_WITHOUT_BROTLI = """
-import sys
-sys.modules["brotli"] = sys.modules["brotlicffi"] = None
-from langchain_ai365vip._coding import ACCEPT_ENCODING
-print(ACCEPT_ENCODING)
-"""
-
-
-def test_brotli_is_advertised_only_where_it_is_installed() -> None:
-    with FaultServer(answer) as server:
-        _model(server.url).invoke("x")
-        assert "Accept-Encoding: gzip, deflate, br" in server.exchanges[0].request_head
-    without = subprocess.run(
-        [sys.executable, "-c", _WITHOUT_BROTLI], capture_output=True, text=True, check=True
-    )
-    assert without.stdout == "gzip, deflate\n"

@@ -23,7 +23,7 @@ MODULES = {
 # The layers of the README's picture: a module imports from its own layer and those below.
 LAYERS: list[set[str]] = [
     {
-        *{"errors", "_version", "_scan", "_json_text", "_json_schema", "_coding", "_timeouts"},
+        *{"errors", "_version", "_scan", "_json_text", "_json_schema", "_timeouts"},
         *{"_sync", "_threads", "_echoes", "_secrets"},
         *{"_json_check", "_json_coerce", "_patterns", "_batch_files"},
     },
