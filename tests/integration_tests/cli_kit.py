@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from langchain_ai365vip._cli.app import app
+from langchain_ai365vip.cli.app import app
 
 
 class Ran(NamedTuple):

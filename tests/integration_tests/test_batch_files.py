@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from langchain_ai365vip import ChatAI365VIP
-from langchain_ai365vip._cli.exits import Exit
 from langchain_ai365vip.batch import Progress, abatch_file, batch_file
+from langchain_ai365vip.cli.exits import Exit
 from tests.endpoint import Endpoint
 from tests.integration_tests.test_batch import asked, echo, read, until, write
 from tests.integration_tests.test_cli import COMMAND, PATIENCE, Terminal

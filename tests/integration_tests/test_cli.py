@@ -15,14 +15,15 @@ import textwrap
 import threading
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import IO
 
 import pytest
 
-from langchain_ai365vip._cli.exits import Exit
+from langchain_ai365vip.cli.exits import Exit
 from tests.endpoint import Endpoint
 
-COMMAND = [sys.executable, "-m", "langchain_ai365vip.cli"]
+COMMAND = [sys.executable, "-m", "langchain_ai365vip"]
 PATIENCE = 120.0
 
 
@@ -250,8 +251,8 @@ import signal
 import sys
 import threading
 from langchain_core.runnables import RunnableLambda
-from langchain_ai365vip._cli.exits import ending
-from langchain_ai365vip._cli import serve
+from langchain_ai365vip.cli.exits import ending
+from langchain_ai365vip.cli import serve
 
 serve.GRACE = 600
 
@@ -327,6 +328,19 @@ def test_ctrl_c_that_interrupts_no_wait_is_noticed() -> None:
         with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
             answer.read()
         assert process.wait(PATIENCE) == Exit.INTERRUPTED
+
+
+def test_a_shell_is_told_how_a_command_goes_on() -> None:
+    typed = {"COMP_WORDS": "ai365vip ba", "COMP_CWORD": "1"}
+    ran = subprocess.run(
+        [str(Path(sys.executable).with_name("ai365vip"))],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=PATIENCE,
+        env=os.environ | typed | {"_AI365VIP_COMPLETE": "complete_bash"},
+        check=False,
+    )
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, b"batch\n", b"")
 
 
 @pytest.mark.parametrize("module", ["typer", "rich"])

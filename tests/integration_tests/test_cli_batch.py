@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from langchain_ai365vip._cli.app import app
-from langchain_ai365vip._cli.exits import Exit
+from langchain_ai365vip.cli.app import app
+from langchain_ai365vip.cli.exits import Exit
 from tests.endpoint import Endpoint
 from tests.integration_tests.test_cli import PATIENCE, Terminal, finished, started
 

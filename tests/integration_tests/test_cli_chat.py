@@ -15,10 +15,10 @@ from langchain_core.messages import HumanMessage
 from pydantic import BaseModel, ValidationError
 
 from langchain_ai365vip import ChatAI365VIP, __version__
-from langchain_ai365vip._cli.chat import Conversation, answer
-from langchain_ai365vip._cli.exits import Exit, ending
-from langchain_ai365vip._cli.serve import serve
-from langchain_ai365vip._cli.terminal import warnings_as_notes
+from langchain_ai365vip.cli.chat import Conversation, answer
+from langchain_ai365vip.cli.exits import Exit, ending
+from langchain_ai365vip.cli.serve import serve
+from langchain_ai365vip.cli.terminal import warnings_as_notes
 from tests.endpoint import Endpoint
 from tests.integration_tests.cli_kit import Ran, Run, runner
 

@@ -15,7 +15,7 @@ import pytest
 import trustme
 from langchain_core.language_models import FakeListChatModel
 
-from langchain_ai365vip._cli.exits import MEANINGS, Exit
+from langchain_ai365vip.cli.exits import MEANINGS, Exit
 from langchain_ai365vip.server import LocalServer
 from tests.endpoint import Endpoint
 from tests.integration_tests.cli_kit import Ran, Run, runner

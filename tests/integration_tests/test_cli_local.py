@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from langchain_ai365vip._cli.exits import Exit
+from langchain_ai365vip.cli.exits import Exit
 from langchain_ai365vip.local import demo_weights
 from tests.integration_tests.test_cli import COMMAND, PATIENCE, Terminal, finished, piped, started
 

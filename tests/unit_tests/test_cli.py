@@ -11,10 +11,10 @@ import pytest
 from pydantic import ValidationError
 
 from langchain_ai365vip import ChatAI365VIP, errors
-from langchain_ai365vip._cli.app import app
-from langchain_ai365vip._cli.chat import read_prompt
-from langchain_ai365vip._cli.exits import MEANINGS, Exit, ending
-from langchain_ai365vip._cli.failures import UserError, exit_code, message
+from langchain_ai365vip.cli.app import app
+from langchain_ai365vip.cli.chat import read_prompt
+from langchain_ai365vip.cli.exits import MEANINGS, Exit, ending
+from langchain_ai365vip.cli.failures import UserError, exit_code, message
 
 
 class _Input(io.TextIOWrapper):

@@ -13,7 +13,7 @@ from tests.documents import blocks
 from tests.generated import README
 
 ROOT = Path(langchain_ai365vip.__file__).parent
-# A module by its name in the package: `server`, `_cli`, `_cli.app`.
+# A module by its name in the package: `server`, `cli`, `cli.app`.
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for path in ROOT.rglob("*.py")
@@ -25,7 +25,7 @@ LAYERS: list[set[str]] = [
     {
         *{"errors", "_version", "_scan", "_json_text", "_json_schema", "_timeouts"},
         *{"_sync", "_threads", "_echoes", "_secrets"},
-        *{"_json_check", "_json_coerce", "_patterns", "_batch_files"},
+        *{"_json_check", "_json_coerce", "_patterns", "batch.files"},
     },
     {
         "_protocol",
@@ -43,12 +43,12 @@ LAYERS: list[set[str]] = [
     {"_turn", "_chunks", "_tooling", "_object_parser", "_binding"},
     {"chat_models", "_served", "_access"},
     {"_endpoint", "_llama"},
-    {"server", "local", "batch"},
-    {"_cli", "_cli.terminal", "_cli.exits", "_cli.failures", "_cli.target"},
-    {"_cli.endpoints", "_cli.batch", "_cli.chat", "_cli.check"},
-    {"_cli.serve"},
-    {"_cli.app"},
-    {"cli"},
+    {"server", "local", "batch", "batch.run"},
+    {"cli.terminal", "cli.exits", "cli.failures", "cli.target"},
+    {"cli.endpoints", "cli.batch", "cli.chat", "cli.check"},
+    {"cli.serve"},
+    {"cli", "cli.app"},
+    {"__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
@@ -58,7 +58,7 @@ WITHOUT_AIOHTTP = {
     *(LAYERS[1] - {"_failures", "_pool"}),
     *(LAYERS[2] - {"_reply"}),
     *{"_cutter", "_messages", "_chunks", "_tooling", "_object_parser"},
-    *{"chat_models", "_served", "batch", "local"},
+    *{"chat_models", "_served", "batch", "batch.run", "local"},
 }
 WITHOUT_LANGCHAIN = {
     *(LAYERS[0] - {"errors"}),

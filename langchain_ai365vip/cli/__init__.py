@@ -1,4 +1,9 @@
-"""The command `ai365vip`, whose commands are in `_cli/`; without its extra, one line of help."""
+"""The command `ai365vip`: its commands, what they say to people, and how they end.
+
+It uses the package as its users do, through public names. `app` has the commands and their
+options; each command's work is in the module of its name. Without the extra `cli`, `main` says
+in one line what to install.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +25,7 @@ def main() -> None:
         sys.stderr.write(_MISSING)
         sys.exit(1)
     try:
-        from langchain_ai365vip._cli.app import run
+        from langchain_ai365vip.cli.app import run
 
         run()
     except (KeyboardInterrupt, SystemExit) as end:  # the former before a command had begun
@@ -29,7 +34,3 @@ def main() -> None:
         # One more Ctrl-C while the interpreter ends would end it otherwise.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         sys.exit(_INTERRUPTED)
-
-
-if __name__ == "__main__":
-    main()

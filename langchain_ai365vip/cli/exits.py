@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from langchain_ai365vip._cli.terminal import is_terminal, note
+from langchain_ai365vip.cli.terminal import is_terminal, note
 
 
 class Exit(enum.IntEnum):
@@ -46,7 +46,7 @@ def ending(*, debug: bool) -> Iterator[None]:
     except BrokenPipeError:
         raise  # the reader of the output went away: typer ends quietly with 1
     except Exception as exc:
-        from langchain_ai365vip._cli.failures import exit_code, report
+        from langchain_ai365vip.cli.failures import exit_code, report
 
         report(exc, debug=debug)
         sys.exit(exit_code(exc))

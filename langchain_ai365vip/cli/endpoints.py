@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from langchain_ai365vip import ChatAI365VIP
-from langchain_ai365vip._cli.failures import UserError
-from langchain_ai365vip._cli.target import Target
-from langchain_ai365vip._cli.terminal import is_terminal, note
+from langchain_ai365vip.cli.failures import UserError
+from langchain_ai365vip.cli.target import Target
+from langchain_ai365vip.cli.terminal import is_terminal, note
 
 _BLOCK: Final = 4 * 1024 * 1024
 _SMALL_MODEL: Final = (

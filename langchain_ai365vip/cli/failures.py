@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from langchain_ai365vip import errors
-from langchain_ai365vip._cli.exits import Exit
-from langchain_ai365vip._cli.terminal import note
+from langchain_ai365vip.cli.exits import Exit
+from langchain_ai365vip.cli.terminal import note
 
 
 class UserError(Exception):

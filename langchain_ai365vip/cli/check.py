@@ -7,9 +7,9 @@ import time
 from typing import Any, Final, cast
 
 from langchain_ai365vip import AvailableModel, ChatAI365VIP
-from langchain_ai365vip._cli.exits import MEANINGS, Exit
-from langchain_ai365vip._cli.failures import exit_code, message
-from langchain_ai365vip._cli.terminal import say
+from langchain_ai365vip.cli.exits import MEANINGS, Exit
+from langchain_ai365vip.cli.failures import exit_code, message
+from langchain_ai365vip.cli.terminal import say
 from langchain_ai365vip.errors import AI365VIPError
 
 _QUESTION: Final = "Say OK."

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from langchain_ai365vip import ChatAI365VIP
-from langchain_ai365vip._cli.exits import Exit
-from langchain_ai365vip._cli.failures import UserError
-from langchain_ai365vip._cli.terminal import note
 from langchain_ai365vip.batch import Progress, answering, batch_file
+from langchain_ai365vip.cli.exits import Exit
+from langchain_ai365vip.cli.failures import UserError
+from langchain_ai365vip.cli.terminal import note
 
 
 def answer_rows(

@@ -10,8 +10,8 @@ from typing import Any, Final, TextIO, cast
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from langchain_ai365vip import ChatAI365VIP
-from langchain_ai365vip._cli.failures import UserError, report
-from langchain_ai365vip._cli.terminal import is_terminal, note, output, visible
+from langchain_ai365vip.cli.failures import UserError, report
+from langchain_ai365vip.cli.terminal import is_terminal, note, output, visible
 from langchain_ai365vip.errors import AI365VIPError
 
 _WELCOME: Final = "Ctrl-D or /exit ends, /new starts over, Ctrl-C stops an answer."

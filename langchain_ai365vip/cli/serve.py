@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from langchain_ai365vip._cli.endpoints import loaded
-from langchain_ai365vip._cli.failures import UserError
-from langchain_ai365vip._cli.terminal import note, say
+from langchain_ai365vip.cli.endpoints import loaded
+from langchain_ai365vip.cli.failures import UserError
+from langchain_ai365vip.cli.terminal import note, say
 from langchain_ai365vip.server import LocalServer
 
 GRACE: Final = 5

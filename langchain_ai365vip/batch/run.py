@@ -1,15 +1,4 @@
-"""Bulk work: rows of a JSON Lines file in, a row with an answer or a typed error out, resumable.
-
-An input row is a prompt (`"text"`), or an object with a `prompt` or a list of `messages`, and
-an `id` if it has one; without, its place in the file (from 0) is its id. An output row is
-`{"id", "index", "output"}` or `{"id", "index", "error": {"type", "message", ...}}`; `index` is
-the row's place. A row without an id has a `digest` of what it asks, too, by which a later run
-sees that another row has taken its place.
-
-Output rows are appended as they are ready, each with one write. A run that was interrupted
-goes on where it stopped: rows that stand in the output are not asked for again, and what a
-`kill -9` left of a line is taken away. Only ids are kept in memory.
-"""
+"""Rows answered: one, many at a time, and on a cluster."""
 
 from __future__ import annotations
 
@@ -37,7 +26,7 @@ from langchain_core.messages import AIMessage, BaseMessage, convert_to_messages
 from langchain_core.runnables import Runnable
 
 from langchain_ai365vip import _sync
-from langchain_ai365vip._batch_files import ASKING, MEND, Files, Row, json_of, opened
+from langchain_ai365vip.batch.files import ASKING, MEND, Files, Row, json_of, opened
 
 _READ_AHEAD: Final = 256
 _PLACE: Final = ("id", "index")

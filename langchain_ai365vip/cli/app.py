@@ -8,10 +8,10 @@ from typing import Annotated, Final
 
 import typer
 
-from langchain_ai365vip._cli.exits import MEANINGS, Exit, ending
-from langchain_ai365vip._cli.target import REQUEST, Target, with_target
-from langchain_ai365vip._cli.terminal import note, say, warnings_as_notes
-from langchain_ai365vip._version import __version__
+from langchain_ai365vip import __version__
+from langchain_ai365vip.cli.exits import MEANINGS, Exit, ending
+from langchain_ai365vip.cli.target import REQUEST, Target, with_target
+from langchain_ai365vip.cli.terminal import note, say, warnings_as_notes
 
 # "\b" keeps the lines as they are.
 _EXIT_CODES: Final = "\n".join(
@@ -19,7 +19,6 @@ _EXIT_CODES: Final = "\n".join(
 )
 
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=True,
     # Never on: they show local variables, and keys are among those.
     pretty_exceptions_enable=False,
@@ -76,8 +75,8 @@ def chat(
     with ending(debug=debug):
         from langchain_core.messages import HumanMessage
 
-        from langchain_ai365vip._cli.chat import Conversation, answer, read_prompt
-        from langchain_ai365vip._cli.endpoints import opened
+        from langchain_ai365vip.cli.chat import Conversation, answer, read_prompt
+        from langchain_ai365vip.cli.endpoints import opened
 
         question = read_prompt(prompt, sys.stdin)
         with opened(target) as client:
@@ -129,7 +128,7 @@ def serve(
 ) -> None:
     """Serve a model as an endpoint until Ctrl-C or SIGTERM; prints the URL."""
     with ending(debug=debug):
-        from langchain_ai365vip._cli import serve as serving
+        from langchain_ai365vip.cli import serve as serving
 
         with serving.chosen(local=target.local, gguf=target.gguf, model=model) as chosen:
             serving.serve(
@@ -148,7 +147,7 @@ def serve(
 def models(*, target: Target, debug: Debug = False) -> None:
     """List an endpoint's models: id, tab, name."""
     with ending(debug=debug):
-        from langchain_ai365vip._cli.endpoints import opened
+        from langchain_ai365vip.cli.endpoints import opened
 
         with opened(target) as client:
             listed = client.list_models()
@@ -166,8 +165,8 @@ def check(*, target: Target, debug: Debug = False) -> None:
     It asks for the models and for one short answer. The exit code says what was found.
     """
     with ending(debug=debug):
-        from langchain_ai365vip._cli import check as checking
-        from langchain_ai365vip._cli.endpoints import opened
+        from langchain_ai365vip.cli import check as checking
+        from langchain_ai365vip.cli.endpoints import opened
 
         with opened(target, max_retries=0) as client:
             sys.exit(checking.check(client))
@@ -218,8 +217,8 @@ def batch(
     same command to go on.
     """
     with ending(debug=debug):
-        from langchain_ai365vip._cli.batch import answer_rows
-        from langchain_ai365vip._cli.endpoints import opened
+        from langchain_ai365vip.cli.batch import answer_rows
+        from langchain_ai365vip.cli.endpoints import opened
 
         with opened(target) as client:
             code = answer_rows(
