@@ -29,7 +29,6 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import (
     Runnable,
-    RunnableConfig,
     RunnableLambda,
     RunnableMap,
     RunnablePassthrough,
@@ -53,7 +52,6 @@ from pydantic import (
 from typing_extensions import Self
 
 from langchain_ai365vip import _sync
-from langchain_ai365vip._binding import ModelBinding
 from langchain_ai365vip._chunks import PROVIDER, ChunkWriter, text_chunk, with_errors
 from langchain_ai365vip._client import (
     AI365VIP,
@@ -745,27 +743,6 @@ class ChatAI365VIP(BaseChatModel):
             tls=self.ssl_context,
             ca_bundle=self.ca_bundle,
         )
-
-    # -- settings that stay ------------------------------------------------------------
-
-    if not TYPE_CHECKING:
-        # Core's types know what the events of v3 are.
-        def bind(self, **kwargs: Any) -> ModelBinding:
-            """Return the model with settings for each of its calls, such as `stop` or `model`.
-
-            Args:
-                **kwargs: Settings of a call.
-            """
-            return ModelBinding(bound=self, kwargs=kwargs, config={})
-
-        def with_config(self, config: RunnableConfig | None = None, **kwargs: Any) -> ModelBinding:
-            """Return the model with a config for each of its calls.
-
-            Args:
-                config: Callbacks, tags, metadata and so on.
-                **kwargs: Further parts of it.
-            """
-            return ModelBinding(bound=self, kwargs={}, config={**(config or {}), **kwargs})
 
     # -- tools and objects -------------------------------------------------------------
 

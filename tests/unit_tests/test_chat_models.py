@@ -437,13 +437,10 @@ def test_a_dumped_model_loads_again(
 
 @pytest.mark.filterwarnings("ignore:The function `load` is in beta")
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
-def test_a_bound_model_is_for_others_what_core_makes(copied: Callable[[Any], Any]) -> None:
+def test_a_bound_model_is_copied_and_loaded(copied: Callable[[Any], Any]) -> None:
     model = ChatAI365VIP()
     for own in (model.bind(stop=["x"]), model.with_config(tags=["a"]).bind(temperature=0)):
         assert isinstance(own, RunnableBinding)
-        core: Any = RunnableBinding(bound=own.bound, kwargs=own.kwargs, config=own.config)
-        assert dumpd(own) == dumpd(core)
-        assert own.get_name() == core.get_name()
         assert copied(own) == own
         loaded = load(
             dumpd(own),

@@ -40,7 +40,7 @@ LAYERS: list[set[str]] = [
     },
     {"_tokens", "_profiles", "_structured", "_reply"},
     {"_cutter", "_messages", "_client"},
-    {"_turn", "_chunks", "_tooling", "_object_parser", "_binding"},
+    {"_turn", "_chunks", "_tooling", "_object_parser"},
     {"chat_models", "_served", "_access"},
     {"_endpoint", "_llama"},
     {"server", "local", "batch", "batch.run"},
