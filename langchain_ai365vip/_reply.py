@@ -147,19 +147,6 @@ class Reply:
             self._response.close()
             self._pooled.release(self)
 
-    def drop(self) -> None:
-        """Close, from whichever thread the garbage collector happens to run in."""
-        if self._closed:
-            return
-        try:
-            here = asyncio.get_running_loop()
-        except RuntimeError:
-            here = None
-        if here is self._loop:
-            self.close()
-        elif not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self.close)
-
     @property
     def partial_text(self) -> str:
         """The text read so far."""

@@ -181,11 +181,6 @@ class Turn:
         said = sum(count(reply.partial_text) for _, reply in self.exchanges)
         return UsageMetadata(input_tokens=asked, output_tokens=said, total_tokens=asked + said)
 
-    def drop(self) -> None:
-        """Close from whichever thread the garbage collector happens to run in."""
-        if self._reply is not None:
-            self._reply.drop()
-
     def close(self) -> None:
         """Close the connection at once, wherever the turn stands."""
         if self._reply is not None:

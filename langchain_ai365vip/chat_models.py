@@ -12,7 +12,6 @@ import logging
 import os
 import ssl
 import warnings
-import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
@@ -607,7 +606,6 @@ class ChatAI365VIP(BaseChatModel):
                 async for event in turn.events():
                     yield writer.chunk(event)
         finally:
-            # Not by a generator within: the server notices at once when a consumer breaks off.
             turn.close()
         usage = await turn.usage() if call.estimate_usage else None
         yield writer.last(call.model, turn.finish_reason, usage)
@@ -631,13 +629,10 @@ class ChatAI365VIP(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        # Not itself a generator: one frame less between a consumer that breaks off and the
-        # connection that is to be closed. Core passes no run_manager but in v3 streams.
+        # Not itself a generator: one frame less for each chunk. Core passes no run_manager but
+        # in v3 streams.
         call = self._call(messages, stop, kwargs)
-        turn = self._turn(call, run_manager)
-        chunks = self._chunks(call, turn)
-        # The loop closes a dropped generator some turns later.
-        weakref.finalize(chunks, turn.drop).atexit = False
+        chunks = self._chunks(call, self._turn(call, run_manager))
         return chunks if run_manager is None else _announcing(chunks, run_manager)
 
     def _stream(
