@@ -10,7 +10,7 @@ import re
 import ssl
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Final, NamedTuple
 
 import aiohttp
@@ -75,14 +75,14 @@ class AvailableModel(NamedTuple):
 
 @dataclass(frozen=True, repr=False, slots=True)
 class _Request:
-    """A request ready to be sent. No repr: tracebacks with locals must not show the key."""
+    """A request ready to be sent. No repr: it holds the key."""
 
     url: URL
     body: bytes
     headers: Mapping[str, str]
 
 
-@dataclass(frozen=True, init=False, repr=False)
+@dataclass(frozen=True)
 class AI365VIP:
     """Client of an endpoint that speaks the AI365VIP (Chatbot UI v1) protocol.
 
@@ -121,44 +121,24 @@ class AI365VIP:
     models: ClassVar[list[str]] = list(_protocol.MODELS)
     model_aliases: ClassVar[dict[str, str]] = dict(_protocol.MODEL_ALIASES)
 
-    base_url: str
-    api_key: str
-    proxy: str | None
-    timeout: Timeout
-    headers: Mapping[str, str]
-    max_retries: int
-    max_connections: int | None
-    tls: ssl.SSLContext | None
-    ca_bundle: str | None
+    base_url: str = _protocol.PUBLIC_URL
+    api_key: str = field(default="", repr=False)
+    proxy: str | None = field(default=None, repr=False)
+    timeout: Timeout = field(default_factory=Timeout)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    max_retries: int = 2
+    max_connections: int | None = None
+    tls: ssl.SSLContext | None = None
+    ca_bundle: str | None = None
 
-    # By hand: a traceback with locals would show the secrets in the generated one's.
-    def __init__(
-        self,
-        base_url: str = _protocol.PUBLIC_URL,
-        api_key: str = "",
-        proxy: str | None = None,
-        timeout: Timeout | None = None,
-        headers: Mapping[str, str] | None = None,
-        max_retries: int = 2,
-        max_connections: int | None = None,
-        tls: ssl.SSLContext | None = None,
-        ca_bundle: str | None = None,
-    ) -> None:
-        settings = vars(self)  # the class is frozen
-        settings.update(base_url=base_url, api_key=api_key, proxy=proxy, headers=headers or {})
-        settings.update(timeout=Timeout() if timeout is None else timeout, max_retries=max_retries)
-        settings.update(max_connections=max_connections, tls=tls, ca_bundle=ca_bundle)
-        del settings, base_url, api_key, proxy, headers
-        self._check()
-
-    def _check(self) -> None:
+    def __post_init__(self) -> None:
         """Refuse settings that no request could be made with.
 
         Raises:
             ValueError: One of them is out of range; the message names it, not its value.
         """
-        vars(self)["base_url"] = check_base_url(self.base_url)
-        vars(self)["proxy"] = check_proxy(self.proxy)
+        object.__setattr__(self, "base_url", check_base_url(self.base_url))
+        object.__setattr__(self, "proxy", check_proxy(self.proxy))
         if not isinstance(self.timeout, Timeout):
             raise ValueError("timeout must be a Timeout: Timeout.of(seconds) makes one")
         check_headers(self.headers)
@@ -231,18 +211,14 @@ class AI365VIP:
         """
         if response_format is not None:
             warnings.warn(_NO_RESPONSE_FORMAT, stacklevel=2)
-        try:
-            client = cls(
-                base_url=cls.url if base_url is None else base_url,
-                api_key=api_key,
-                proxy=proxy,
-                timeout=Timeout.of(timeout),
-                headers=headers,
-                max_retries=max_retries,
-            )
-        finally:
-            # A traceback that shows local variables must not show them.
-            del base_url, proxy, api_key, headers
+        client = cls(
+            base_url=cls.url if base_url is None else base_url,
+            api_key=api_key,
+            proxy=proxy,
+            timeout=Timeout.of(timeout),
+            headers=headers or {},
+            max_retries=max_retries,
+        )
         model = cls.get_model(model)
         cutter = ReplyCutter(stop or (), max_tokens, best_counter(model))
         payload = _payload(
@@ -287,18 +263,17 @@ class AI365VIP:
             AI365VIPError: The request failed, or the answer is not a list of models.
         """
         request = self._request(_protocol.MODELS_PATH, {})
-        models, body = _models_in(await self._text(request))
+        body = await self._text(request)
+        models = _models_in(body)
         if models is not None:
             return models
         long = f", in its first {_LONGEST_LIST:,} characters" if len(body) > _LONGEST_LIST else ""
         redact = self._redactor(self._proxy_for(request.url))
-        # Such a body may repeat the key; a traceback with locals must not.
-        body = shown_body(body, redact)
         raise AI365VIPResponseError(
             f"{request.url} did not answer with a list of models, each with an id and a name"
             f"{long}. The endpoint may not offer this call.",
             status_code=200,
-            body=body,
+            body=shown_body(body, redact),
         )
 
     async def _text(self, request: _Request) -> str:
@@ -329,12 +304,7 @@ class AI365VIP:
 
     def _request(self, path: str, payload: Mapping[str, Any]) -> _Request:
         address = _address(self.base_url, path)
-        body, why_not = _encoded(payload, self.api_key)
-        if why_not:
-            raise AI365VIPInvalidRequestError(
-                f"The request cannot be written as JSON in UTF-8: {why_not}. Take it out of "
-                "the messages or extra_body."
-            )
+        body = _encoded(payload, self.api_key)
         headers = _headers(address.origin, address.referer)
         if self.headers:
             # Without regard to case: the caller's header replaces ours.
@@ -503,24 +473,30 @@ def _address(base_url: str, path: str) -> _Address:
     return _Address(base.joinpath(path.lstrip("/")), str(base.origin()), f"{base}/en")
 
 
-def _models_in(text: str) -> tuple[list[AvailableModel] | None, str]:
-    """Return the models in a body; `None` and the body where it is not a list of them."""
+def _models_in(text: str) -> list[AvailableModel] | None:
+    """Return the models in a body; `None` where it is not a list of them."""
     try:
-        return [AvailableModel(str(m["id"]), str(m["name"])) for m in json.loads(text)], ""
+        return [AvailableModel(str(m["id"]), str(m["name"])) for m in json.loads(text)]
     except (ValueError, TypeError, KeyError, RecursionError):
-        return None, text
+        return None
 
 
-def _encoded(payload: Mapping[str, Any], key: str) -> tuple[bytes, str]:
-    """Write a payload with the key in it; or say why that cannot be done.
+def _encoded(payload: Mapping[str, Any], key: str) -> bytes:
+    """Write a payload with the key in it.
 
-    It does not raise: a traceback that shows local variables would show the key.
+    Raises:
+        AI365VIPInvalidRequestError: That cannot be done.
     """
     try:
         text = json.dumps({**payload, "key": key}, ensure_ascii=False, allow_nan=False)
-        return text.encode(), ""
+        return text.encode()
     except (ValueError, TypeError, RecursionError) as exc:  # UnicodeEncodeError is a ValueError
-        return b"", "a text holds half a character" if isinstance(exc, UnicodeError) else str(exc)
+        why = "a text holds half a character" if isinstance(exc, UnicodeError) else str(exc)
+        # Not chained: a UnicodeEncodeError holds the whole body, with the key.
+        raise AI365VIPInvalidRequestError(
+            f"The request cannot be written as JSON in UTF-8: {why}. Take it out of the "
+            "messages or extra_body."
+        ) from None
 
 
 @functools.lru_cache(maxsize=64)
@@ -675,8 +651,6 @@ def check_headers(headers: Mapping[str, str]) -> None:
         ValueError: There is such a header. The message does not repeat its value.
     """
     problem = next(filter(None, map(_problem_with_header, headers.items())), None)
-    # A traceback that shows local variables must not show them. The same goes for below.
-    del headers
     if problem is not None:
         raise ValueError(f"headers: {problem}")
 
@@ -705,7 +679,6 @@ def check_base_url(value: str, name: str = "base_url") -> str:
     value = value.strip().rstrip("/")
     problem = _problem_with_base_url(parsed_url(value))
     if problem is not None:
-        del value
         raise ValueError(f"{name} must {problem}")
     return value
 

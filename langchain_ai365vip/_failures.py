@@ -287,9 +287,7 @@ def redirect_error(answer: Answer, url: URL, why: str, redact: Redactor) -> AI36
     """Build the exception for a redirect that is not followed."""
     target = answer.headers.get("Location", "")
     try:
-        bare = url.join(URL(target)).with_user(None).with_query(None).with_fragment(None)
-        # In words, not in percent signs: a secret is found in it, however it was quoted.
-        shown = _shown(bare.human_repr(), MAX_REASON, redact)
+        shown = _shown(_bare(url.join(URL(target))), MAX_REASON, redact)
     except ValueError:
         shown = "an address that is not a URL"
     return errors.AI365VIPResponseError(
@@ -441,7 +439,15 @@ def _advice(kind: _Kind) -> str:
 
 def place(url: URL, redact: Redactor) -> str:
     """Return an address for a message; a redirect may have led to it."""
-    return redact(str(url.with_user(None).with_query(None).with_fragment(None)))
+    return redact(_bare(url))
+
+
+def _bare(url: URL) -> str:
+    """Return an address without what may be secret in it.
+
+    In words, not in percent signs: a secret in its path is found, however it was quoted.
+    """
+    return url.with_user(None).with_query(None).with_fragment(None).human_repr()
 
 
 # Reason phrases that only repeat the status say nothing about the upstream.

@@ -200,13 +200,7 @@ def _run_to_its_end(loop: asyncio.AbstractEventLoop, sessions: LoopSessions) -> 
 
 
 class _Response(aiohttp.ClientResponse):
-    """A response that takes its connection down with it when its head does not come.
-
-    It does not show its headers, which may repeat a secret, in tracebacks with locals.
-    """
-
-    def __repr__(self) -> str:
-        return f"<response {self.status}>"
+    """A response that takes its connection down with it when its head does not come."""
 
     async def start(self, connection: Connection) -> aiohttp.ClientResponse:
         transport, protocol = connection.transport, connection.protocol

@@ -43,7 +43,6 @@ def check_proxy(value: str | None, name: str = "proxy") -> str | None:
         return None
     problem = _problem_with_proxy(parsed_url(value))
     if problem is not None:
-        del value  # a traceback that shows local variables must not show it
         raise ValueError(f"{name} must {problem}")
     return value
 

@@ -108,8 +108,6 @@ class Reply:
             error = self._no_reply(content_type, text)
         self._pushed_back.append(text)
         if error is not None:
-            # Such a page may repeat the key; a traceback with locals must not.
-            del text
             raise self._failed(error)
 
     async def read(self) -> str:

@@ -1,35 +1,21 @@
-"""Secrets: out of texts that repeat them, however they are spelt; unreadable in a pickle."""
+"""Secrets out of texts that repeat them: in their plain, their JSON and their URL spelling."""
 
 from __future__ import annotations
 
 import base64
 import json
-import os
-import re
-from collections.abc import Iterable, Iterator, Mapping
-from html import unescape
-from typing import Any, Final
+from collections.abc import Iterator, Mapping
+from typing import Final
 from urllib.parse import quote, quote_plus
-
-from pydantic import SecretStr
 
 _REDACTED: Final = "[redacted]"
 # Texts shorter than this are no secrets: taking out every "1" of a header's value would leave
 # messages unreadable.
 _SHORTEST: Final = 6
 
-# How JSON, URLs, HTML and Python's bytes may spell a character; backslashes count as nothing.
-_ESCAPE = re.compile(
-    r"((?:\\x[0-9a-fA-F]{2})+|(?:%[0-9a-fA-F]{2})+)"
-    r"|\\+(?:u([0-9a-fA-F]{4}))?"
-    r"|&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z]{2,6});"
-)
-_CUT_ESCAPE = re.compile(r"(?:\\(?:u[0-9a-fA-F]{0,3}|x[0-9a-fA-F]?)?|%[0-9a-fA-F]?|&#?\w{0,7})$")
-_LONGEST_ESCAPE: Final = 10
-
 
 class Redactor:
-    """The secrets of a request, taken out of texts; it does not show them itself.
+    """The secrets of a request, taken out of texts.
 
     Args:
         key: The key.
@@ -49,28 +35,24 @@ class Redactor:
 
     def __call__(self, text: str) -> str:
         """Return the text without the secrets."""
-        secrets = self._secrets()
-        # The longest first: one may be a part of another.
-        for spelling in sorted({s for each in secrets for s in _spellings(each)}, key=len)[::-1]:
+        for spelling in self._spellings():
             text = text.replace(spelling, _REDACTED)
-        return _without_spans(text, _escaped_spans(text, secrets))
+        return text
 
     def end(self, text: str) -> str:
         """Return a text that was cut somewhere without a secret's beginning at its end."""
         text = text.rstrip("\N{REPLACEMENT CHARACTER}")  # the first bytes of a character
-        tail = max(0, len(text) - _LONGEST_ESCAPE)
-        if found := _CUT_ESCAPE.search(text, tail):
-            text = text[: found.start()]
-        plain, places = _unescaped(text)
-        beginnings = (_common(plain, _unescaped(each)[0]) for each in self._secrets())
-        return text[: places[len(plain) - max(beginnings, default=0)]]
+        longest = max((_common(text, each) for each in self._spellings()), default=0)
+        return text[: len(text) - longest]
 
-    def _secrets(self) -> list[str]:
+    def _spellings(self) -> list[str]:
+        """Return what to look for, the longest first: one may be a part of another."""
         user, password = self._login
-        found = {self._key, password or "", *_login(user, password)}
+        found = {self._key, password or "", *_basic(user, password)}
         for name, value in self._headers.items():
             found.update(_in_header(name, value))
-        return [each for each in {each.strip() for each in found} if len(each) >= _SHORTEST]
+        secrets = {each.strip() for each in found if len(each.strip()) >= _SHORTEST}
+        return sorted({spelt for each in secrets for spelt in _spellings(each)}, key=len)[::-1]
 
 
 def _in_header(name: str, value: str) -> Iterator[str]:
@@ -95,7 +77,7 @@ def _decoded_login(credentials: str) -> Iterator[str]:
     yield login.partition(":")[2]
 
 
-def _login(user: str | None, password: str | None) -> Iterator[str]:
+def _basic(user: str | None, password: str | None) -> Iterator[str]:
     """Yield what stands in Proxy-Authorization."""
     if password is not None:
         yield base64.b64encode(f"{user or ''}:{password}".encode("utf-8", "replace")).decode()
@@ -103,100 +85,16 @@ def _login(user: str | None, password: str | None) -> Iterator[str]:
 
 def _spellings(secret: str) -> Iterator[str]:
     yield secret
-    yield quote(secret, safe="", errors="replace")
+    for as_json in (json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]):
+        yield as_json
+        yield as_json.replace("/", "\\/")  # as PHP writes it
+    # As Python writes a path and a parameter, and as JavaScript's encodeURIComponent does.
+    for safe in ("/", "", "!'()*"):
+        yield quote(secret, safe, errors="replace")
     yield quote_plus(secret, errors="replace")
-    yield json.dumps(secret)[1:-1]
-
-
-def _unescaped(text: str) -> tuple[str, list[int]]:
-    """Return the text without escapes, and where each character of it begins, and the end."""
-    pieces: list[str] = []
-    places: list[int] = []
-    end = 0
-    for found in _ESCAPE.finditer(text):
-        pieces.append(text[end : found.start()])
-        places.extend(range(end, found.start()))
-        pieces.append(meant := _meant(found))
-        places.extend([found.start()] * len(meant))
-        end = found.end()
-    pieces.append(text[end:])
-    return "".join(pieces), [*places, *range(end, len(text) + 1)]
-
-
-def _meant(escape: re.Match[str]) -> str:
-    encoded, code = escape.groups()
-    if encoded:
-        digits = encoded.replace("\\x", "").replace("%", "")
-        return bytes.fromhex(digits).decode("utf-8", "replace")
-    if code:
-        return chr(int(code, 16))
-    return unescape(escape[0]) if escape[0].startswith("&") else ""
-
-
-def _escaped_spans(text: str, secrets: Iterable[str]) -> list[tuple[int, int]]:
-    """Find where secrets stand in a text in other spellings."""
-    if not any(sign in text for sign in "\\%&"):
-        return []
-    plain, places = _unescaped(text)
-    spans = []
-    for secret in {_unescaped(each)[0] for each in secrets}:
-        at = plain.find(secret) if len(secret) >= _SHORTEST else -1
-        while at >= 0:
-            spans.append((places[at], places[at + len(secret)]))
-            at = plain.find(secret, at + len(secret))
-    return sorted(spans)
-
-
-def _without_spans(text: str, spans: Iterable[tuple[int, int]]) -> str:
-    pieces = []
-    end = 0
-    for start, stop in spans:
-        if start >= end:
-            pieces += [text[end:start], _REDACTED]
-        end = max(end, stop)
-    return "".join([*pieces, text[end:]])
 
 
 def _common(text: str, secret: str) -> int:
     """Return how many characters at the end of a text are the beginning of a secret."""
     longest = min(len(text), len(secret))
     return next((n for n in range(longest, 0, -1) if text.endswith(secret[:n])), 0)
-
-
-class Sealed:
-    """A secret in a pickle, masked with random bytes: there, because the copy must work.
-
-    This is no encryption: whoever can load the pickle has the secret. It keeps it out of what
-    shows a pickle's bytes by accident: logs, caches on disk, a search over files.
-    """
-
-    def __init__(self, secret: SecretStr) -> None:
-        plain = secret.get_secret_value().encode("utf-8", "surrogatepass")
-        self._mask = os.urandom(len(plain))
-        self._masked = _xor(plain, self._mask)
-
-    def open(self) -> SecretStr:
-        """Return the secret."""
-        return SecretStr(_xor(self._masked, self._mask).decode("utf-8", "surrogatepass"))
-
-
-def seal(value: Any) -> Any:
-    """Return a value with each secret in it sealed; a mapping of secrets as well."""
-    if isinstance(value, SecretStr):
-        return Sealed(value)
-    if isinstance(value, Mapping) and any(isinstance(each, SecretStr) for each in value.values()):
-        return {key: seal(each) for key, each in value.items()}
-    return value
-
-
-def unseal(value: Any) -> Any:
-    """Undo `seal`."""
-    if isinstance(value, Sealed):
-        return value.open()
-    if isinstance(value, Mapping) and any(isinstance(each, Sealed) for each in value.values()):
-        return {key: unseal(each) for key, each in value.items()}
-    return value
-
-
-def _xor(one: bytes, other: bytes) -> bytes:
-    return bytes(a ^ b for a, b in zip(one, other, strict=True))

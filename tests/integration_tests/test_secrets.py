@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import copy
 import functools
-import html
 import inspect
 import json
 import logging
@@ -101,13 +100,6 @@ def test_a_pickle_carries_the_secrets_all_the_same() -> None:
     assert model.default_headers["X-Tenant"].get_secret_value() == HEADER
 
 
-class _held(dict[str, Any]):  # noqa: N801  # a way of passing arguments, not a thing
-    """Arguments that a traceback does not show."""
-
-    def __repr__(self) -> str:
-        return "held"
-
-
 def _built(arguments: dict[str, Any]) -> None:
     ChatAI365VIP(**arguments)
 
@@ -127,7 +119,7 @@ def _built(arguments: dict[str, Any]) -> None:
 def test_a_refused_argument_is_not_repeated(arguments: dict[str, Any]) -> None:
     error = _raised(functools.partial(_built, arguments))
     assert "ChatAI365VIP" in str(error)
-    assert _leaked(_traceback(error, locals_too=False)) == []
+    assert _leaked(_traceback(error)) == []
 
 
 def _assigned(model: ChatAI365VIP, arguments: dict[str, Any]) -> None:
@@ -150,9 +142,9 @@ def test_a_refused_value_is_repeated_neither_by_the_error_nor_by_its_details(
 ) -> None:
     error = _raised(functools.partial(build, arguments))
     assert isinstance(error, ValidationError)
-    assert _leaked(_traceback(error, locals_too=False)) == []
+    assert _leaked(_traceback(error)) == []
     (detail,) = error.errors()
-    assert _leaked(_traceback(detail["ctx"]["error"], locals_too=False)) == []
+    assert _leaked(_traceback(detail["ctx"]["error"])) == []
 
 
 def test_a_misspelt_argument_is_named_without_its_value() -> None:
@@ -196,9 +188,8 @@ def test_a_proxy_that_is_the_server_sees_its_password_in_its_own_header_only() -
 # What fails.
 
 
-def _traceback(error: BaseException, *, locals_too: bool = True) -> str:
-    shown = traceback.TracebackException.from_exception(error, capture_locals=locals_too)
-    return "".join(shown.format())
+def _traceback(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error))
 
 
 def _check_error(error: BaseException | None) -> None:
@@ -212,7 +203,7 @@ def _check_error(error: BaseException | None) -> None:
 @pytest.mark.parametrize(
     "fault", [fault for fault in FAULTS if fault.error], ids=lambda fault: fault.name
 )
-def test_no_error_holds_a_secret_nor_does_its_traceback_with_locals(fault: Fault, way: str) -> None:
+def test_no_error_holds_a_secret_nor_does_its_traceback(fault: Fault, way: str) -> None:
     silent = fault.error is errors.AI365VIPTimeoutError and fault.status is None
     with Played(fault) as played:
         model = _model(played.url, max_retries=0, timeout=IMPATIENT if silent else PATIENT)
@@ -319,7 +310,7 @@ def test_a_secret_that_the_server_echoes_is_redacted(script: Script, way: str) -
 
 
 def _shown(error: BaseException | None) -> str:
-    """All that an error shows: itself, its data, its traceback with locals."""
+    """All that an error shows: itself, its data, its traceback."""
     assert isinstance(error, errors.AI365VIPError)
     return f"{error!r} {vars(error)} {_traceback(error)}"
 
@@ -404,17 +395,12 @@ _ODD_KEY = 'abc/def+ghi<"é">jkl=='
         json.dumps(_ODD_KEY)[1:-1],
         json.dumps(_ODD_KEY, ensure_ascii=False)[1:-1],
         json.dumps(_ODD_KEY)[1:-1].replace("/", "\\/"),
-        json.dumps(json.dumps(_ODD_KEY))[3:-3],
-        json.dumps(_ODD_KEY)[1:-1].replace("<", "\\u003C").replace("=", "\\u003d"),
-        repr(_ODD_KEY.encode())[2:-1],
         quote(_ODD_KEY),
-        quote(_ODD_KEY, safe="").lower(),
+        quote(_ODD_KEY, safe=""),
         quote_plus(_ODD_KEY),
-        html.escape(_ODD_KEY),
-        html.escape(_ODD_KEY).replace("=", "&#61;").replace("+", "&#x2B;"),
     ],
 )
-def test_a_secret_is_redacted_however_it_is_spelt(echoed: str) -> None:
+def test_a_secret_is_redacted_as_it_is_and_as_json_and_urls_spell_it(echoed: str) -> None:
     with FaultServer(_echoing("500 No", f"bad key {echoed}, {echoed}!")) as server:
         error = call(_model(server.url, max_retries=0, api_key=_ODD_KEY), "invoke").error
     assert isinstance(error, errors.AI365VIPError)
@@ -459,49 +445,49 @@ def test_an_address_on_the_same_server_that_holds_a_secret_is_not_shown(script: 
 # What is refused before it is sent.
 
 
-def _made(arguments: _held) -> None:
+def _made(arguments: dict[str, Any]) -> None:
     AI365VIP(**arguments)
 
 
-def _generated(arguments: _held) -> None:
+def _generated(arguments: dict[str, Any]) -> None:
     async def first() -> None:
         await AI365VIP.create_async_generator("gpt-4o", HI, **arguments).__anext__()
 
     asyncio.run(first())
 
 
-_ALL_SECRETS = _held(
-    api_key=KEY,
-    headers={"X-Tenant": HEADER},
-    proxy=f"http://user:{PASSWORD}@127.0.0.1:9",
-    base_url="http://127.0.0.1:9",
-)
+_ALL_SECRETS: dict[str, Any] = {
+    "api_key": KEY,
+    "headers": {"X-Tenant": HEADER},
+    "proxy": f"http://user:{PASSWORD}@127.0.0.1:9",
+    "base_url": "http://127.0.0.1:9",
+}
 
 
 @pytest.mark.parametrize(
     "wrong",
     [
-        _held(max_retries=-1),
-        _held(timeout=0),
-        _held(max_tokens=0),
-        _held(temperature=-1),
-        _held(headers={"X-Tenant": f"{HEADER}\r\nX: y"}),
-        _held(headers={"X-Other": "fine", "X-Tenant": f"{HEADER}\ud800"}),
-        _held(headers={"X Tenant": HEADER}),
-        _held(headers={"Content-Length": HEADER}),
-        _held(base_url=f"http://user:{PASSWORD}@127.0.0.1:9"),
-        _held(base_url=f"http://127.0.0.1:9/?key={KEY}"),
-        _held(proxy=f"foo://user:{PASSWORD}@127.0.0.1:9"),
-        _held(proxy=f"http://user:{PASSWORD}@"),
+        {"max_retries": -1},
+        {"timeout": 0},
+        {"max_tokens": 0},
+        {"temperature": -1},
+        {"headers": {"X-Tenant": f"{HEADER}\r\nX: y"}},
+        {"headers": {"X-Other": "fine", "X-Tenant": f"{HEADER}\ud800"}},
+        {"headers": {"X Tenant": HEADER}},
+        {"headers": {"Content-Length": HEADER}},
+        {"base_url": f"http://user:{PASSWORD}@127.0.0.1:9"},
+        {"base_url": f"http://127.0.0.1:9/?key={KEY}"},
+        {"proxy": f"foo://user:{PASSWORD}@127.0.0.1:9"},
+        {"proxy": f"http://user:{PASSWORD}@"},
     ],
-    ids=lambda wrong: " ".join(wrong),
+    ids=" ".join,
 )
 def test_a_refused_argument_of_the_wire_client_is_in_no_traceback(wrong: Any) -> None:
-    error = _raised(functools.partial(_generated, _held(_ALL_SECRETS | wrong)))
+    error = _raised(functools.partial(_generated, _ALL_SECRETS | wrong))
     assert type(error) is ValueError
     assert _leaked(_traceback(error)) == []
     if wrong.keys() <= set(inspect.signature(AI365VIP).parameters):
-        error = _raised(functools.partial(_made, _held(_ALL_SECRETS | wrong)))
+        error = _raised(functools.partial(_made, _ALL_SECRETS | wrong))
         assert _leaked(_traceback(error)) == []
 
 
@@ -533,7 +519,7 @@ def test_a_refused_setting_of_a_call_shows_no_secret(setting: dict[str, Any], wa
 def test_a_header_that_cannot_be_sent_is_named_without_its_value(value: str) -> None:
     with pytest.raises(ValueError, match="X-Tenant") as caught:
         ChatAI365VIP(default_headers={"X-Tenant": value})
-    assert _leaked(_traceback(caught.value, locals_too=False)) == []
+    assert _leaked(_traceback(caught.value)) == []
 
 
 # Logs and traces.
