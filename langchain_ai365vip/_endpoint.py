@@ -198,8 +198,7 @@ class Endpoint:
             stream, text_of = source.stream(chat)
             async with aclosing(cast(Any, stream)):
                 await reply.send_all(stream, text_of)
-        # A model that ends its process is a model that failed: the others go on.
-        except (Exception, SystemExit) as error:
+        except Exception as error:
             if reply.client_is_gone:
                 return reply.response
             self._log(chat.model, error)

@@ -19,10 +19,10 @@ import os
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
-from concurrent.futures import Future
-from contextlib import asynccontextmanager, suppress
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager, closing, suppress
 from functools import partial
-from typing import Any, Final, NamedTuple, TypeAlias, cast
+from typing import Any, Final, NamedTuple, ParamSpec, TypeAlias, TypeVar, cast
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -32,10 +32,11 @@ from pydantic import SecretStr
 from langchain_ai365vip._access import Access, is_address, is_loopback
 from langchain_ai365vip._endpoint import SOURCES, Endpoint, RequestLimits, logger
 from langchain_ai365vip._served import TextSource
-from langchain_ai365vip._threads import DaemonThreads
 
 __all__ = ["LocalServer", "create_app"]
 
+P = ParamSpec("P")
+T = TypeVar("T")
 Model: TypeAlias = RunnableLike[Any, Any] | Mapping[str, RunnableLike[Any, Any]]
 
 MAX_BODY_SIZE: Final = 4 * 1024 * 1024
@@ -48,8 +49,6 @@ IDLE_TIMEOUT: Final = 30.0
 LINGERING_TIME: Final = 1.0
 _LOOK_EVERY: Final = 0.05
 _STOPPING_TIME: Final = 10.0
-# Of synchronous models; calls whose client went away keep theirs.
-_MOST_THREADS: Final = 32
 _ELSEWHERE: Final = (
     " Pass another port (port=0 takes a free one), or as host an address of this machine."
 )
@@ -219,7 +218,7 @@ class LocalServer:
             raise RuntimeError(f"The server runs already, at {self.base_url}")
         ready: Future[_Running] = Future()
         thread = threading.Thread(
-            target=lambda: _run(self._serve(ready)), name="ai365vip-server", daemon=True
+            target=_run, args=(self._serve(ready),), name="ai365vip-server", daemon=True
         )
         thread.start()
         try:
@@ -284,25 +283,24 @@ class LocalServer:
     @asynccontextmanager
     async def _listening(self) -> AsyncIterator[_Running]:
         loop = asyncio.get_running_loop()
-        threads = DaemonThreads(_MOST_THREADS)
-        loop.set_default_executor(threads)
-        silent = _SilentConnections(loop, self._idle_timeout)
-        runner = self._runner(silent)
+        loop.set_default_executor(_DaemonThreads())
+        runner = self._runner()
         await runner.setup()
         server = cast(web.Server, runner.server)
 
         def connected() -> asyncio.BaseProtocol:
             self.connections += 1
-            return silent.watch(server())
+            return server()
 
         try:
             listener = await loop.create_server(connected, self._host, self._port, backlog=1024)
-            url = _base_url(listener.sockets[0].getsockname())
-            running = _Running(
-                url, server, loop, asyncio.Event(), asyncio.Event(), threading.current_thread()
-            )
-            yield running
-            await _stop_accepting(listener)
+            with closing(listener):
+                url = _base_url(listener.sockets[0].getsockname())
+                running = _Running(
+                    url, server, loop, asyncio.Event(), asyncio.Event(), threading.current_thread()
+                )
+                yield running
+                await _stop_accepting(listener)
             await running.let_replies_end()
             for connection in server.connections:
                 if connection.transport is not None:
@@ -312,13 +310,10 @@ class LocalServer:
             await runner.cleanup()
             # aiohttp keeps the last 1,024 applications (for their middlewares): not their models.
             runner.app[SOURCES].clear()
-            threads.shutdown()
 
-    def _runner(self, silent: _SilentConnections) -> web.AppRunner:
-        app = self._make_app()
-        app.middlewares.insert(0, silent.heard)
+    def _runner(self) -> web.AppRunner:
         return web.AppRunner(
-            app,
+            self._make_app(),
             # What stops the model when its client goes away.
             handler_cancellation=True,
             access_log=None,
@@ -342,65 +337,43 @@ class LocalServer:
         await asyncio.to_thread(self.stop)
 
 
-def _run(main: Coroutine[Any, Any, None]) -> None:
-    """Run as `asyncio.run` does, but a `SystemExit` in one task, a model's, does not end it."""
-    loop = asyncio.new_event_loop()
+def _run(serving: Coroutine[Any, Any, None]) -> None:
     try:
-        _finish(loop, main)
-        left = asyncio.all_tasks(loop)
-        for task in left:
-            task.cancel()
-        if left:
-            _finish(loop, asyncio.wait(left))
-        _finish(loop, loop.shutdown_asyncgens())
-    finally:
-        loop.close()
-
-
-def _finish(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any]) -> None:
-    task = loop.create_task(work)
-    while not task.done():
-        # Who waits for the task that raised it gets it, too, and answers.
-        with suppress(SystemExit):
-            loop.run_until_complete(task)
-    task.result()
+        asyncio.run(serving)
+    except SystemExit:  # of a model, which asyncio lets end the loop
+        logger.exception("The server has ended: a model raised SystemExit.")
 
 
 async def _stop_accepting(listener: asyncio.Server) -> None:
-    """Close a listener, but not between the two turns in which asyncio takes a connection in."""
+    """Let connections in that asyncio has accepted: it would log an error, and leave them open."""
     loop = asyncio.get_running_loop()
     for listening in listener.sockets:
         with suppress(NotImplementedError):  # the loop of Windows has no readers
             loop.remove_reader(listening.fileno())
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    listener.close()
 
 
-class _SilentConnections:
-    """Connections to close where no first request comes; only newer aiohttp does so."""
+class _DaemonThreads(ThreadPoolExecutor):
+    """A thread for each call of a synchronous model, so that one that blocks holds no exit.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, timeout: float) -> None:
-        self._loop = loop
-        self._timeout = timeout
-        self._timers: dict[web.RequestHandler, asyncio.TimerHandle] = {}
+    A pool's own threads are joined when the loop and when the interpreter ends. It is a
+    `ThreadPoolExecutor` because an event loop takes no other for its default one.
+    """
 
-    def watch(self, connection: web.RequestHandler) -> web.RequestHandler:
-        self._timers[connection] = self._loop.call_later(self._timeout, self._close, connection)
-        return connection
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        future: Future[T] = Future()
 
-    def _close(self, connection: web.RequestHandler) -> None:
-        del self._timers[connection]
-        connection.force_close()
+        def call() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                future.set_result(fn(*args, **kwargs))
+            except BaseException as error:  # of any kind: it belongs to who waits for the call
+                future.set_exception(error)
 
-    @web.middleware
-    async def heard(
-        self, request: web.Request, handler: Callable[[web.Request], Any]
-    ) -> web.StreamResponse:
-        timer = self._timers.pop(request.protocol, None)
-        if timer is not None:
-            timer.cancel()
-        return cast(web.StreamResponse, await handler(request))
+        threading.Thread(target=call, daemon=True, name="ai365vip-model").start()
+        return future
 
 
 def _is_worth_logging(record: logging.LogRecord) -> bool:

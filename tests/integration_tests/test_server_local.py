@@ -21,11 +21,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from langchain_core.output_parsers import StrOutputParser
-from langchain_core.runnables import RunnableLambda
 
 from langchain_ai365vip import ChatAI365VIP
-from langchain_ai365vip.errors import AI365VIPAPIError, AI365VIPConnectionError, AI365VIPError
+from langchain_ai365vip.errors import AI365VIPConnectionError, AI365VIPError
 from langchain_ai365vip.server import LocalServer, create_app
 from tests.integration_tests.server_kit import (
     Client,
@@ -419,41 +417,19 @@ def exits(_: Any) -> str:
     raise SystemExit("no more")
 
 
-async def exits_in_async(_: Any) -> str:
-    raise SystemExit("no more")
-
-
-def exits_in_a_generator(_: Any) -> Iterator[str]:
-    yield from ()
-    raise SystemExit("no more")
-
-
 async def exits_in_the_model() -> AsyncIterator[str]:
     raise SystemExit("no more")
     yield ""
 
 
 @pytest.mark.parametrize(
-    "model",
-    [
-        exits,
-        exits_in_async,
-        exits_in_a_generator,
-        RunnableLambda(exits) | StrOutputParser(),
-        ScriptedModel(script=exits_in_the_model),
-    ],
-    ids=["function", "async-function", "generator", "chain", "chat-model"],
+    "model", [exits, ScriptedModel(script=exits_in_the_model)], ids=["function", "chat-model"]
 )
-def test_a_model_that_exits_is_a_model_that_failed(
+def test_a_model_that_exits_ends_its_server_and_the_log_says_so(
     model: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with LocalServer({"exits": model, "stays": says("fine")}) as server:
+    with LocalServer(model) as server:
         client = ChatAI365VIP(base_url=server.base_url, max_retries=0)
-        for _ in range(2):
-            with pytest.raises(AI365VIPAPIError) as raised:
-                client.invoke("Hi", model="exits")
-            assert raised.value.status_code == 500
-            assert client.invoke("Hi", model="stays").text == "fine"
-    assert [record.message for record in caplog.records] == [
-        "model 'exits' failed: SystemExit('no more')"
-    ] * 2
+        with pytest.raises(AI365VIPConnectionError):
+            client.invoke("Hi")
+    assert "The server has ended: a model raised SystemExit." in caplog.text
