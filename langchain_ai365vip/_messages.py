@@ -9,6 +9,9 @@
 - Texts within one human, system or tool message are joined by a newline, those of an AI
   message as they are (providers cut an AI text into blocks anywhere).
 - A tool call's or result's id is not shown; results name their tool.
+- What the wire cannot carry is refused where the caller can do something about it: in the
+  last human message and in system messages. Elsewhere a line stands in its place, so that no
+  history makes a conversation unusable.
 """
 
 from __future__ import annotations
@@ -30,11 +33,12 @@ from langchain_core.messages import (
 from langchain_ai365vip._content import (
     CALL_TYPES,
     RESULT_TYPES,
-    Block,
+    Note,
     read_content,
     read_texts,
-    transcript,
+    spoken,
 )
+from langchain_ai365vip._foreign import Block, unwrapped
 from langchain_ai365vip._protocol import (
     DEFAULT_PROMPT,
     Role,
@@ -72,6 +76,8 @@ def to_wire(
     instructions: str = "",
     reminder: str = "",
     remind_after: int = REMIND_AFTER,
+    note: Note | None = None,
+    strict: bool = True,
 ) -> tuple[str, list[WireMessage]]:
     """Turn a conversation into the wire's system prompt and turns.
 
@@ -83,13 +89,16 @@ def to_wire(
             conversation.
         remind_after: From how many characters of turns on a conversation is long; 0
             always appends the reminder.
+        note: Told the type of each block of the history for which a line stands.
+        strict: Whether the last human message is refused if it is not all text.
 
     Returns:
         The prompt, and the turns. There are none if all messages are system messages:
         the server then answers the prompt alone.
 
     Raises:
-        AI365VIPUnsupportedContentError: A message holds something that is not text.
+        AI365VIPUnsupportedContentError: The last human message, or a system message, holds
+            something that is not text.
         AI365VIPInvalidRequestError: No messages, or one of a kind or role that has no
             place in a conversation.
     """
@@ -97,7 +106,8 @@ def to_wire(
         raise AI365VIPInvalidRequestError(
             "There are no messages to answer. Pass at least one, such as HumanMessage('Hello')."
         )
-    conversation = _Conversation()
+    last = _last_human(messages) if strict else None
+    conversation = _Conversation(note or _ignore, last)
     for index, message in enumerate(messages):
         conversation.add(message, f"messages[{index}]")
     turns = conversation.close()
@@ -130,8 +140,24 @@ def count_message_tokens(
         system_prompt=system_prompt,
         instructions=instructions,
         reminder=tool_reminder() if tools else "",
+        strict=False,  # trim_messages counts pieces of a history, which may end anywhere
     )
     return count_wire_tokens(prompt, turns, count)
+
+
+def _ignore(kind: str) -> None:
+    """Take note of nothing."""
+
+
+def _last_human(messages: Sequence[BaseMessage]) -> BaseMessage | None:
+    humans = (message for message in reversed(messages) if _is_human(message))
+    return next(humans, None)
+
+
+def _is_human(message: BaseMessage) -> bool:
+    if isinstance(message, ChatMessage):
+        return _CHAT_ROLES.get(message.role.lower()) == "user"
+    return isinstance(message, HumanMessage)
 
 
 def _remind(turns: list[WireMessage], reminder: str) -> None:
@@ -157,9 +183,16 @@ class _Asked(NamedTuple):
 
 
 class _Conversation:
-    """Messages added one by one: the prompt's parts, the turns, the calls to answer."""
+    """Messages added one by one: the prompt's parts, the turns, the calls to answer.
 
-    def __init__(self) -> None:
+    Args:
+        note: Told the type of each block for which a line stands.
+        last: The human message in which there is none of these: such a block is refused.
+    """
+
+    def __init__(self, note: Note, last: BaseMessage | None) -> None:
+        self._note = note
+        self._last = last
         self.system: list[str] = []
         self._turns: list[WireMessage] = []
         self._results: list[str] = []  # of the user turn under construction
@@ -192,7 +225,10 @@ class _Conversation:
     def _human(self, message: BaseMessage, where: str) -> None:
         if isinstance(message.content, str):
             return self._turn("user", _named(message, message.content))
-        parts = list(read_content(message.content, f"{where}.content", accept=RESULT_TYPES))
+        note = None if message is self._last else self._note
+        parts = list(
+            read_content(message.content, f"{where}.content", accept=RESULT_TYPES, note=note)
+        )
         texts = [
             part if isinstance(part, str) else self._result_block(part, where) for part in parts
         ]
@@ -203,9 +239,9 @@ class _Conversation:
         return None
 
     def _ai(self, message: BaseMessage, where: str) -> None:
-        parts = list(read_content(message.content, f"{where}.content", accept=CALL_TYPES))
+        parts = list(read_content(message.content, where, accept=CALL_TYPES, note=self._note))
         text = "".join(part for part in parts if isinstance(part, str))
-        text = text or _beside_content(message, where)
+        text = text or _beside_content(message, self._note)
         calls = _calls(message, [part for part in parts if not isinstance(part, str)])
         self._remember(calls)
         written = [tool_call_text(call.name, call.args) for call in calls]
@@ -221,13 +257,12 @@ class _Conversation:
     def _tool(self, message: BaseMessage, where: str) -> None:
         call_id = getattr(message, "tool_call_id", None)
         error = getattr(message, "status", None) == "error"
-        text = _result_text(message.content, f"{where}.content")
+        text = _result_text(message.content, where, self._note)
         self._results.append(self._response(message.name, call_id, text, error))
 
     def _result_block(self, block: Block, where: str) -> str:
         content = block.get("content", block.get("output"))
-        place = f"{where}, {block['type']}.content"
-        text = _result_text("" if content is None else content, place)
+        text = _result_text("" if content is None else content, where, self._note)
         call_id = block.get("tool_use_id") or block.get("call_id")
         return self._response(None, call_id, text, bool(block.get("is_error")))
 
@@ -264,24 +299,27 @@ def _named(message: BaseMessage, text: str) -> str:
     return f"{message.name}: {text}" if message.name else text
 
 
-def _beside_content(message: BaseMessage, where: str) -> str:
+def _beside_content(message: BaseMessage, note: Note) -> str:
     """Read what OpenAI's models put beside an empty content: spoken words, or a refusal."""
     if audio := message.additional_kwargs.get("audio"):
-        return transcript(audio, f"{where}.additional_kwargs['audio']")
+        return spoken(audio, note)
     return message.additional_kwargs.get("refusal") or ""
 
 
-def _result_text(content: Any, where: str) -> str:
+def _result_text(content: Any, where: str, note: Note) -> str:
     """Read a tool's result; data that is not a content block (no type) is shown as JSON."""
     if isinstance(content, str):
         return content
     if not isinstance(content, list):
         return to_json(content)
-    return "\n".join(read_texts([_as_block(part) for part in content], where))
+    return "\n".join(read_texts([_as_block(part) for part in content], where, note))
 
 
 def _as_block(part: Any) -> str | Block:
-    return part if isinstance(part, str) or "type" in part else to_json(part)
+    if isinstance(part, Mapping):
+        block = unwrapped(part)
+        return block if "type" in block else to_json(part)
+    return part if isinstance(part, str) else to_json(part)
 
 
 def _calls(message: BaseMessage, blocks: Iterable[Block]) -> list[_Call]:

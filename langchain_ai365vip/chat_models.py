@@ -690,6 +690,7 @@ class ChatAI365VIP(BaseChatModel):
             instructions=tooling.instructions(),
             reminder=tooling.reminder(),
             remind_after=0 if tooling.is_strict else REMIND_AFTER,
+            note=functools.partial(_log_not_shown, settings["model"]),
         )
         prompt, turns, escaped = check_special_tokens(prompt, turns, settings["special_tokens"])
         if escaped:
@@ -992,7 +993,24 @@ def _log_retry(state: tenacity.RetryCallState) -> None:
     _logger.warning("Retry %d in %.1f s: %s", state.attempt_number, state.upcoming_sleep, error)
 
 
+@functools.lru_cache(maxsize=1_000)
+def _log_not_shown(model: str, kind: str) -> None:
+    """Log, once for a model and a kind, that a line stands for a block of the history."""
+    _logger.warning(
+        "A block of type %r in the history is not shown to %s, whose wire carries text only; a "
+        "line stands in its place",
+        kind,
+        model,
+    )
+
+
 def _warn_of_unknown_settings(kwargs: Mapping[str, Any]) -> None:
+    for name in ("functions", "function_call"):
+        if kwargs.get(name) is not None:
+            raise ValueError(
+                f"{name}= is OpenAI's old way of binding tools, which this model does not know: "
+                "use bind_tools(tools, tool_choice=...)."
+            )
     unknown = sorted(kwargs.keys() - _PER_CALL - _TOOLING - _FROM_CORE)
     if unknown:
         warnings.warn(

@@ -36,6 +36,7 @@ LAYERS: list[set[str]] = [
         "_failures",
         "_pool",
         "_content",
+        "_foreign",
         "_proxy",
     },
     {"_tokens", "_profiles", "_structured", "_reply"},

@@ -509,34 +509,7 @@ IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}
             "tool_use",
             id="a call by a human",
         ),
-        pytest.param(
-            ai([{"type": "server_tool_call", "id": "x", "name": "web_search", "args": {}}]),
-            "messages[1].content[0]",
-            "server_tool_call",
-            id="server tool",
-        ),
-        pytest.param(
-            ai([{"type": "tool_result", "tool_use_id": "x", "content": ""}]),
-            "messages[1].content[0]",
-            "tool_result",
-            id="a result by the model",
-        ),
         pytest.param(SystemMessage([IMAGE]), "messages[1].content[0]", "image_url", id="system"),
-        pytest.param(
-            ToolMessage([IMAGE], tool_call_id="x"), "messages[1].content[0]", "image_url", id="tool"
-        ),
-        pytest.param(
-            user([{"type": "tool_result", "tool_use_id": "x", "content": [IMAGE]}]),
-            "messages[1], tool_result.content[0]",
-            "image_url",
-            id="in a result",
-        ),
-        pytest.param(
-            ai("", additional_kwargs={"audio": {"id": "audio_1"}}),
-            "messages[1].additional_kwargs['audio']",
-            "audio",
-            id="a spoken answer without its words",
-        ),
     ],
 )
 def test_a_block_that_text_cannot_carry_is_named(
