@@ -150,6 +150,11 @@ def streamed(agent: Any, messages: Sequence[BaseMessage] | None = None) -> tuple
     return gist(said), state
 
 
+def answered(agent: Any, messages: Sequence[BaseMessage] | None = None) -> Any:
+    """The state that an agent ends with, streamed, whatever its middleware shows on the way."""
+    return list(parts_of(agent, "values", messages=messages))[-1]
+
+
 async def said_by(chain: Any, way: str, question: Any = QUESTION) -> Gist:
     """What a model or chain says, called in one of the usual ways, on an event loop."""
     match way:

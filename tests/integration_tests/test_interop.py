@@ -50,6 +50,7 @@ from tests.integration_tests.agent_kit import (
     Gist,
     Request,
     Turn,
+    answered,
     asked,
     gist,
     said_by,
@@ -89,6 +90,13 @@ async def both_ways(agent: Any) -> tuple[Gist, Gist]:
     state = await agent.ainvoke(HI)
     stream, _ = await asyncio.to_thread(streamed, agent, HI["messages"])
     return gist(state["messages"][1:]), stream
+
+
+async def both_states(agent: Any) -> tuple[Gist, Gist]:
+    """The same, but for how a middleware streams its own calls, which is LangChain's to decide."""
+    state = await agent.ainvoke(HI)
+    again = await asyncio.to_thread(answered, agent, HI["messages"])
+    return gist(state["messages"][1:]), gist(again["messages"][1:])
 
 
 # -- LangGraph ---------------------------------------------------------------------------------
@@ -228,13 +236,8 @@ async def test_summarization_takes_the_instance(endpoint: Endpoint, model: ChatA
     state = await agent.ainvoke({"messages": history})
     told = "Here is a summary of the conversation to date:\n\na summary"
     assert gist(state["messages"]) == [("human", told), ("human", "Three"), *said("an answer")]
-    stream, _ = await asyncio.to_thread(streamed, agent, history)
-    assert stream == [
-        *said("a summary"),
-        ("remove", ""),
-        ("human", told),
-        *said("an answer"),
-    ]
+    again = await asyncio.to_thread(answered, agent, history)
+    assert gist(again["messages"]) == gist(state["messages"])
     summary, answer = asked(endpoint)[:2]
     [(_, written)] = summary.turns  # in LangChain's words
     assert [word in written for word in (">One<", ">Two<", "Three")] == [True, True, False]
@@ -249,11 +252,9 @@ async def test_a_tool_emulator_takes_the_instance(
     endpoint.pieces = in_turn(*[[CALL], ["It rains."]] * 2)
     emulator = LLMToolEmulator(model=ChatAI365VIP(base_url=other.base_url))
     agent: Any = create_agent(model, [weather], middleware=[emulator])
-    invoked, stream = await both_ways(agent)
     made_up = ("result", "weather", "from the other")
-    assert invoked == [*CALLED, made_up, *said("It rains.")]
-    # The stream of the tools' node holds what is made up as it is written, too.
-    assert stream == [*CALLED, *THE_OTHER, made_up, *said("It rains.")]
+    told = [*CALLED, made_up, *said("It rains.")]
+    assert await both_states(agent) == (told, told)
     result = ("user", RESULT.replace("Sunny in Paris.", "from the other"))
     first = Request(HI_TURN, ["weather"])
     second = Request([*HI_TURN, ("assistant", CALL), result], ["weather"])
@@ -273,8 +274,7 @@ async def test_a_tool_selector_takes_the_instance(
     ]
     selector = LLMToolSelectorMiddleware(model=ChatAI365VIP(base_url=other.base_url))
     agent: Any = create_agent(model, [weather], middleware=[selector])
-    chosen = [("call", "ToolSelectionResponse", {"tools": ["weather"]}), ("end", "tool_calls")]
-    assert await both_ways(agent) == (HELLO, [*chosen, *HELLO])
+    assert await both_states(agent) == (HELLO, HELLO)
     assert asked(endpoint) == [Request(HI_TURN, ["weather"])] * 2
     choosing = asked(other)[0]
     assert choosing == replace(UNNAMED, tools=["ToolSelectionResponse"], prompt=choosing.prompt)
