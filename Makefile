@@ -1,22 +1,27 @@
-.PHONY: check format-check lint types pyright test format docs notebooks heavy bench faults
+.PHONY: check format-check lint types pyright test newest format docs notebooks heavy bench faults
 RUN = uv run
 
-check: format-check lint types test  ## everything but the heavy tests
+check: format-check lint types test  ## ARGS='-m "not heavy"': every test but the heavy ones
 
 format-check:
-	$(RUN) ruff format --check .
+	$(RUN) --group lint ruff format --check .
 lint:
-	$(RUN) ruff check .
+	$(RUN) --group lint ruff check .
 types:
-	$(RUN) mypy langchain_ai365vip tests
-	$(RUN) mypy --config-file= --cache-dir=.mypy_cache/bare --strict tests/typing_api.py  # no plugin
+	$(RUN) --group typing mypy langchain_ai365vip tests
+	$(RUN) --group typing mypy --config-file= --cache-dir=.mypy_cache/bare --strict tests/typing_api.py  # no plugin
 pyright:  ## the public API's types, as users write them
 	$(RUN) --group pyright pyright tests/typing_api.py
 test:
 	$(RUN) pytest $(ARGS)
+newest:  ## the same with the newest of everything, in a copy and an environment of its own
+	set -e; copy=$$(mktemp -d); trap 'rm -rf "$$copy"' EXIT; \
+	git ls-files -z | tar -c --null -T - | tar -x -C "$$copy"; cd "$$copy"; \
+	sed -i '/^exclude-newer = /d' pyproject.toml; \
+	env -u VIRTUAL_ENV -u UV_PROJECT_ENVIRONMENT -u UV_EXCLUDE_NEWER $(RUN) pytest $(ARGS)
 format:
-	$(RUN) ruff check --fix .
-	$(RUN) ruff format .
+	$(RUN) --group lint ruff check --fix .
+	$(RUN) --group lint ruff format .
 faults:  ## the fault matrix, played to ChatOpenAI
 	$(RUN) --group peers python -m tests.faults --peer openai
 docs:  ## the generated parts of the README
@@ -25,6 +30,6 @@ docs:  ## the generated parts of the README
 notebooks:  ## run them and write their outputs
 	$(RUN) --group demo --group heavy python -m tests.notebooks
 heavy:
-	$(RUN) --group demo --group heavy pytest -m heavy $(ARGS)
+	$(RUN) --group demo --group heavy pytest -n 0 -m heavy $(ARGS)
 bench:  ## the whole benchmark, half an hour; ARGS=--quick for a few minutes
 	$(RUN) --group bench python -m tests.benchmarks $(ARGS)

@@ -6,6 +6,8 @@ import pytest
 
 from tests.benchmarks.guard import LIMIT, RegressionError, check, ratios_to_floor
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.mark.heavy
 def test_a_stream_costs_less_than_twice_the_floor() -> None:

@@ -21,6 +21,8 @@ from tests.benchmarks.scenarios import OTHERS, STREAMS, Metrics, Runner, Samples
 from tests.benchmarks.worker import percentile, until_held
 from tests.benchmarks.writing import against
 
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -302,6 +304,7 @@ print(worker._construct("opener", {"base_url": "", "calls": 3})["io_events"])
 """
 
 
+@pytest.mark.processes
 def test_files_are_counted_from_the_first_model_on_but_not_those_of_modules() -> None:
     done = subprocess.run(
         [sys.executable, "-c", _BUILDING], cwd=ROOT, capture_output=True, text=True, check=True

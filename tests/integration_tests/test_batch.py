@@ -241,6 +241,7 @@ batch_file(sys.argv[1], sys.argv[2], ChatAI365VIP(base_url=sys.argv[3]), concurr
 """
 
 
+@pytest.mark.processes
 def test_after_kill_9_only_the_rows_in_flight_are_asked_again(
     endpoint: Endpoint, model: ChatAI365VIP, tmp_path: Path
 ) -> None:

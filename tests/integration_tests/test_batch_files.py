@@ -37,6 +37,7 @@ def outputs(path: Path) -> dict[Any, Any]:
 # -- what is no regular file -----------------------------------------------------------------
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("command", [True, False], ids=["command", "function"])
 def test_an_output_that_is_no_regular_file_is_refused_before_anything_is_read(
     endpoint: Endpoint, model: ChatAI365VIP, tmp_path: Path, command: bool
@@ -62,6 +63,7 @@ def test_a_missing_input_makes_no_output(model: ChatAI365VIP, tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.processes
 def test_rows_come_from_the_standard_input(endpoint: Endpoint, tmp_path: Path) -> None:
     endpoint.pieces = echo
     target = tmp_path / "out.jsonl"
@@ -98,6 +100,7 @@ def wait_for_a_copy(process: subprocess.Popen[bytes]) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.processes
 def test_at_a_terminal_rows_are_typed_and_ctrl_c_is_no_crash(
     endpoint: Endpoint, tmp_path: Path
 ) -> None:
@@ -154,6 +157,7 @@ def test_rows_added_during_the_run_are_for_the_next_one(
     assert sorted(outputs(target)) == list(range(400))
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("content", ['{"id": "a", "prompt": "one"}', '{"id": "a", "prompt": "on'])
 @pytest.mark.parametrize("link", [True, False], ids=["link", "itself"])
 def test_an_output_that_is_the_input_is_refused_and_stays_whole(
@@ -175,6 +179,7 @@ def test_an_output_that_is_the_input_is_refused_and_stays_whole(
     assert source.read_text() == content
 
 
+@pytest.mark.processes
 def test_a_dash_is_no_output_but_a_file_may_be_called_so(
     endpoint: Endpoint, tmp_path: Path
 ) -> None:
@@ -455,6 +460,7 @@ except OSError as exc:
 """
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("ordered", [True, False], ids=["ordering", "writing"])
 def test_a_full_disk_is_named_and_the_same_run_goes_on(
     endpoint: Endpoint, model: ChatAI365VIP, tmp_path: Path, ordered: bool
@@ -557,6 +563,7 @@ def test_the_commands_messages_leave_names_as_they_are(endpoint: Endpoint, tmp_p
     assert f"{target}, line 1: this is no row" in said()
 
 
+@pytest.mark.processes
 def test_a_schema_that_is_none_is_a_wrong_option(tmp_path: Path) -> None:
     source, schema = write(tmp_path / "in.jsonl", "one"), tmp_path / "schema.json"
     schema.write_text(json.dumps({"type": 5}))

@@ -23,6 +23,8 @@ import pytest
 from langchain_ai365vip.cli.exits import Exit
 from tests.endpoint import Endpoint
 
+pytestmark = pytest.mark.processes
+
 COMMAND = [sys.executable, "-m", "langchain_ai365vip"]
 PATIENCE = 120.0
 

@@ -65,6 +65,7 @@ def test_a_schema_makes_objects_of_the_answers_of_the_model_that_was_named(
     assert [body["model"]["id"] for body in endpoint.bodies] == ["gpt-4"]
 
 
+@pytest.mark.processes
 def test_a_terminal_is_shown_the_rows_done_the_rate_and_the_failures(
     endpoint: Endpoint, tmp_path: Path
 ) -> None:

@@ -479,6 +479,7 @@ wait_for_all_tracers()
 """
 
 
+@pytest.mark.processes
 def test_langsmith_is_told_the_model_the_settings_the_reply_and_no_secret(
     endpoint: Endpoint,
 ) -> None:

@@ -26,6 +26,7 @@ _SLOW_MACHINE = re.compile(r"^Executing <.* took [\d.]+ seconds\n", re.MULTILINE
 SCRIPTS = sorted((Path(__file__).parent / "lifecycle").glob("*.py"))
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("script", SCRIPTS, ids=[script.stem for script in SCRIPTS])
 def test_a_script_ends_well_and_prints_nothing(script: Path) -> None:
     with FaultServer(answer) as server:

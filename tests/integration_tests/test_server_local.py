@@ -355,6 +355,7 @@ def test_stopping_does_not_wait_for_a_synchronous_model(waiting: Callable[..., A
         assert isinstance(asked.exception(30), AI365VIPConnectionError)
 
 
+@pytest.mark.processes
 def test_a_synchronous_model_does_not_keep_the_interpreter_from_ending() -> None:
     script = """
         import threading

@@ -1,4 +1,8 @@
-"""LangChain's integration suite, against a model that calls tools in each dialect in turn."""
+"""LangChain's integration suite, against a model that calls tools in each dialect in turn.
+
+By default in one dialect: what the suite asks for is the same in all, and `test_dialects` reads
+each of them.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,11 @@ from tests.capabilities import Capabilities
 
 from .dialects import DIALECTS, DialectServer
 
+EVERY_DIALECT = [
+    pytest.param(dialect, marks=[pytest.mark.thorough] if number else [])
+    for number, dialect in enumerate(DIALECTS)
+]
+
 
 class TestChatAI365VIP(Capabilities, ChatModelIntegrationTests):
     server: ClassVar[DialectServer]
@@ -23,7 +32,7 @@ class TestChatAI365VIP(Capabilities, ChatModelIntegrationTests):
             cls.server = server
             yield
 
-    @pytest.fixture(autouse=True, params=DIALECTS, ids=list(DIALECTS))
+    @pytest.fixture(autouse=True, params=EVERY_DIALECT, ids=list(DIALECTS))
     def dialect(self, request: pytest.FixtureRequest) -> None:
         self.server.dialect = request.param
 

@@ -93,6 +93,7 @@ def test_every_command_has_help(
     assert "Usage: " in capsys.readouterr().out
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     "arguments", [["--help"], ["--version"], *([name, "--help"] for name in COMMANDS)], ids=" ".join
 )

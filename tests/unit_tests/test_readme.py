@@ -132,6 +132,7 @@ def test_every_shell_block_is_run_below_or_installs_something() -> None:
         assert line in CI.read_text(encoding="utf-8")
 
 
+@pytest.mark.processes
 def test_the_shells_rows_are_answered_as_those_of_python(endpoint: Endpoint) -> None:
     _run_all(endpoint.base_url, under=("First answer", "Bulk work"))
     _in_a_shell(SHELL["Bulk work"].replace(URL, endpoint.base_url))
@@ -144,6 +145,7 @@ def test_the_shells_rows_are_answered_as_those_of_python(endpoint: Endpoint) -> 
     assert rows[0] == rows[1]
 
 
+@pytest.mark.processes
 def test_the_variables_of_the_shell_are_those_that_a_model_reads() -> None:
     show = (
         "from langchain_ai365vip import ChatAI365VIP as M; m = M(); "
@@ -188,6 +190,7 @@ def test_the_blocks_are_found() -> None:
     assert any(heavy for _, _, heavy in found)
 
 
+@pytest.mark.processes
 def test_generated_parts_are_as_make_docs_would_write_them() -> None:
     assert renewed(TEXT) == TEXT
 

@@ -158,6 +158,7 @@ def test_other_models_have_no_exact_counter() -> None:
     assert exact_counter("smollm2") is None
 
 
+@pytest.mark.processes
 def test_loading_says_nothing_even_where_warnings_are_errors() -> None:
     code = "from langchain_ai365vip._tokens import load; assert load() and load('o200k_base')"
     command = [sys.executable, "-X", "dev", "-W", "error", "-c", code]
