@@ -2,7 +2,7 @@
 
 `asyncio.run` fails inside a running loop (a notebook) and a loop per call throws the open
 connections away. So sync calls run on one event loop in a daemon thread, made at first use,
-made anew after a fork, and closed at the interpreter's exit. Later, when there are no threads
+made anew after a fork, and closed at the interpreter's exit. Then, when no thread can be started
 any more, a call has a loop of its own in the caller's thread.
 """
 
@@ -17,9 +17,8 @@ import os
 import queue
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final, Generic, ParamSpec, TypeVar
-
-from langchain_ai365vip._threads import DaemonThreads
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -29,8 +28,6 @@ _HIGH_WATER: Final = 1024
 _LOW_WATER: Final = _HIGH_WATER // 4
 # Seconds after which a waiting thread looks for signals.
 _LONGEST_WAIT: Final = 1.0
-# To look names up and to count long texts.
-_MOST_THREADS: Final = 16
 
 
 class _LoopThread:
@@ -38,7 +35,7 @@ class _LoopThread:
 
     def __init__(self) -> None:
         # Made by the caller, who is told if no file is left for it.
-        self.loop = _new_loop()
+        self.loop = asyncio.new_event_loop()
         self._stopping = asyncio.Event()
         # An empty context: the thread outlives the call that happened to start it.
         self._thread = threading.Thread(
@@ -215,7 +212,8 @@ def iterate(make: Callable[[], AsyncGenerator[T, None]]) -> Generator[T, None, N
 def _iterate_here(make: Callable[[], AsyncGenerator[T, None]]) -> Generator[T, None, None]:
     """Iterate over an async generator without a thread, on a loop for it alone."""
     _refuse_inside_a_loop()
-    loop = _new_loop()
+    loop = asyncio.new_event_loop()
+    loop.set_default_executor(_Here())
     items = make()
     try:
         while not isinstance(item := loop.run_until_complete(_next_of(items)), _Ended):
@@ -282,32 +280,39 @@ def _not_cancelled(error: BaseException) -> BaseException:
     return error
 
 
-def _new_loop() -> asyncio.AbstractEventLoop:
-    loop = asyncio.new_event_loop()
-    # Its own executor, which looks names up, takes no work at the interpreter's exit.
-    loop.set_default_executor(DaemonThreads(_MOST_THREADS))
-    return loop
+class _Here(ThreadPoolExecutor):
+    """Runs functions at once, where there are no threads: looking up a host, above all."""
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Run a function, and return its result in a future."""
+        future: Future[T] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
 
 
 _lock = threading.Lock()
 _thread: _LoopThread | None = None
-_exiting = False
 
 
 def _loop_thread() -> _LoopThread | None:
-    """Return the background loop's thread; `None` where none can be started."""
+    """Return the background loop's thread; `None` where threads end, or none can be started."""
     global _thread
+    if not threading.main_thread().is_alive():
+        return None  # the interpreter's exit: no thread pool takes work any more
     with _lock:
-        if _thread is None and not _exiting:
+        if _thread is None:
             with contextlib.suppress(RuntimeError):
                 _thread = _LoopThread()
         return _thread
 
 
 def _stop_at_exit() -> None:
-    global _thread, _exiting
+    global _thread
     with _lock:
-        thread, _thread, _exiting = _thread, None, True
+        thread, _thread = _thread, None
     if thread is not None:
         thread.stop()
 

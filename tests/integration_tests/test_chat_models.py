@@ -1056,8 +1056,7 @@ def test_ctrl_c_ends_a_call_that_has_no_thread_but_its_own(
         os.kill(os.getpid(), signal.SIGINT)
         return ["late"]
 
-    monkeypatch.setattr(_sync, "_thread", None)
-    monkeypatch.setattr(_sync, "_exiting", True)
+    monkeypatch.setattr(_sync, "_loop_thread", lambda: None)
     endpoint.paced, endpoint.pieces = True, interrupt
     with pytest.raises(KeyboardInterrupt):
         ChatAI365VIP(base_url=endpoint.base_url).invoke("Hi")

@@ -24,7 +24,7 @@ MODULES = {
 LAYERS: list[set[str]] = [
     {
         *{"errors", "_version", "_scan", "_json_text", "_json_schema", "_timeouts"},
-        *{"_sync", "_threads", "_echoes", "_secrets"},
+        *{"_sync", "_echoes", "_secrets"},
         *{"_json_check", "_json_coerce", "_patterns", "batch.files"},
     },
     {
