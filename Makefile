@@ -24,12 +24,12 @@ format:
 	$(RUN) --group lint ruff format .
 faults:  ## the fault matrix, played to ChatOpenAI
 	$(RUN) --group peers python -m tests.faults --peer openai
-docs:  ## the generated parts of the README
+docs:  ## the generated parts of the READMEs
 	$(RUN) python -m tests.generated
 	$(RUN) python -m tests.faults --write
 notebooks:  ## run them and write their outputs
 	$(RUN) --group demo --group heavy python -m tests.notebooks
 heavy:
 	$(RUN) --group demo --group heavy pytest -n 0 -m heavy $(ARGS)
-bench:  ## the whole benchmark, half an hour; ARGS=--quick for a few minutes
+bench:  ## the whole benchmark, about ten minutes; ARGS=--quick for a minute or two
 	$(RUN) --group bench python -m tests.benchmarks $(ARGS)

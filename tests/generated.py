@@ -1,4 +1,4 @@
-"""The parts of the README that are generated: `python -m tests.generated` writes them anew.
+"""The generated parts of both READMEs: `python -m tests.generated` writes them anew.
 
 A part stands between `<!-- generated: NAME -->` and `<!-- /generated -->`; a test compares it
 with what its function here returns.
@@ -18,6 +18,7 @@ from typing import Final
 from langchain_ai365vip import errors
 
 README: Final = Path(__file__).parent.parent / "README.md"
+BENCHMARKS: Final = Path(__file__).parent / "benchmarks" / "README.md"
 _PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- /generated -->)", re.DOTALL)
 
 
@@ -116,5 +117,11 @@ def renewed(document: str) -> str:
     return _PART.sub(lambda match: match[1] + PARTS[match[2]]() + match[3], document)
 
 
+def write(path: Path) -> None:
+    """Write a document's generated parts anew."""
+    path.write_text(renewed(path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
 if __name__ == "__main__":
-    README.write_text(renewed(README.read_text(encoding="utf-8")), encoding="utf-8")
+    for path in (README, BENCHMARKS):
+        write(path)

@@ -1,12 +1,9 @@
-"""The benchmark: what an adapter costs, against a bare session and against its peers.
+"""The benchmark: what streaming costs, against a bare session and against three peers.
 
-Run `uv run --group bench python -m tests.benchmarks [--quick]`. The parts:
+`README.md` says how to run it and what came of the last run. The parts:
 
-- `servers` sends the same six-character tokens in each adapter's own format;
-- `adapters` are the clients that read them, `hosts` the servers that goal 7 compares;
-- `worker` is one process that runs one of them and reports what the OS says it used;
-- `processes` starts servers and workers, and `scenarios` runs them interleaved;
-- `goals` turns samples into ratios, `reasons` says why some are missed;
-- `report` and `charts` show them, `writing` has the digits;
-- `guard` is the small version that CI runs.
+- `servers` sends the same tokens in each client's own wire format, `adapters` are the clients;
+- `worker` is one process that runs one of them, `processes` starts it and the server;
+- `scenarios` says what is measured and measures it, `goals` judges it;
+- `report` and `charts` show it, `guard` is the small version that CI runs.
 """

@@ -7,51 +7,29 @@ Run it alone with `python -m tests.benchmarks.guard`.
 
 from __future__ import annotations
 
-import sys
-from contextlib import ExitStack
 from statistics import median
 
-from tests.benchmarks.adapters import ENTRIES
+from tests.benchmarks.goals import CPU
 from tests.benchmarks.load import Load
-from tests.benchmarks.machine import CLIENT_CORE, SERVER_CORE
-from tests.benchmarks.processes import TokenServer, Worker
+from tests.benchmarks.scenarios import Runner, Scenario
 
 LIMIT = 2.0
 ROUNDS = 7
-LOAD = Load(50, 100, 0.01)
 
 
 class RegressionError(AssertionError):
-    """An adapter costs more than `LIMIT` times the floor."""
+    """An adapter costs `LIMIT` times the floor or more, or its streams failed."""
 
 
-def ratios_to_floor(adapter: str, rounds: int = ROUNDS, load: Load = LOAD) -> list[float]:
+def ratios_to_floor(adapter: str, rounds: int = ROUNDS) -> list[float]:
     """Measure an adapter and the floor in turn and return the ratio of each round."""
-    found = []
-    with ExitStack() as stack:
-        server = stack.enter_context(TokenServer(SERVER_CORE))
-        workers = {
-            name: stack.enter_context(Worker(name, CLIENT_CORE))
-            for name in (adapter, "bare", "core")
-        }
-
-        def cost(name: str, chunks: float) -> tuple[float, float]:
-            sample = workers[name].call(
-                "streams",
-                base_url=server.url(ENTRIES[name].listener),
-                load=load.as_dict(),
-                options={"chunks": chunks},
-            )
-            if name != "core" and sample["failed"]:
-                raise RegressionError(f"{sample['failed']} of {load.streams} streams failed")
-            return sample["cpu_us_per_token"], sample["chunks"]
-
-        for _ in range(rounds):
-            bare, _ = cost("bare", 0)
-            ours, chunks = cost(adapter, 0)
-            core, _ = cost("core", chunks)
-            found.append(ours / (bare + core))
-    return found
+    adapters = ("bare", adapter, "core")
+    with Runner() as runner:
+        runner.interleave(Scenario("guard", Load(50, 100), rounds, adapters=adapters))
+    if runner.failures:
+        raise RegressionError("; ".join(runner.failures))
+    columns = [[sample[CPU] for sample in runner.samples["guard"][name]] for name in adapters]
+    return [ours / (bare + core) for bare, ours, core in zip(*columns, strict=True)]
 
 
 def check(ratios: list[float]) -> str:
@@ -71,4 +49,4 @@ def check(ratios: list[float]) -> str:
 
 
 if __name__ == "__main__":
-    print(check(ratios_to_floor(sys.argv[1] if len(sys.argv) > 1 else "ours")))
+    print(check(ratios_to_floor("ours")))

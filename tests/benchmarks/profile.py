@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import Counter
 from pathlib import Path
 from time import process_time
 from types import FrameType
@@ -14,81 +13,67 @@ from typing import Any, Final
 
 from typing_extensions import Self
 
-_EVERY: Final = 0.001
-_HERE: Final = str(Path(__file__).resolve().parent)
-_ASYNCIO: Final = str(Path(asyncio.__file__).parent)
-OWNERS: Final = (
-    "asyncio",
-    "aiohttp",
-    "langchain_core",
-    "langchain_ai365vip",
-    "peer",
-    "reader",
-    "gc",
-)
-_PACKAGES: Final = {
-    **{name: name for name in ("aiohttp", "langchain_core", "langchain_ai365vip")},
-    **dict.fromkeys(
-        ("langchain_mistralai", "httpx", "httpx_sse", "httpcore", "h11", "anyio"), "peer"
-    ),
+_OWNERS: Final = {
+    f"{Path(asyncio.__file__).parent}/": "asyncio",
+    "/selectors.py": "asyncio",
+    f"{Path(__file__).resolve().parent}/": "reader",
+    "/aiohttp/": "aiohttp",
+    "/langchain_core/": "core",
+    "/langchain_ai365vip/": "ours",
 }
 
 
 class Profile:
     """Samples the main thread by CPU time, and times the garbage collector by its callbacks.
 
-    A sample stands for the CPU time since the one before it, so that a long system call or a
-    signal that came late counts in full. What a C function does counts for its caller.
-    Iterating yields the owners and their CPU seconds.
+    What a C function does counts for its caller.
+
+    Attributes:
+        cpu: CPU seconds, of all.
+        collecting: Those of the garbage collector.
+        longest: Those of its longest run.
     """
 
     def __init__(self) -> None:
-        self._seconds: dict[str, float] = defaultdict(float)
-        self._last = 0.0
-        self._collecting: float | None = None
+        self.collecting = self.longest = 0.0
+        self._samples: Counter[str] = Counter()
 
     def __enter__(self) -> Self:
-        self._last = process_time()
         self._before = signal.signal(signal.SIGPROF, self._note)
-        signal.setitimer(signal.ITIMER_PROF, _EVERY, _EVERY)
         gc.callbacks.append(self._gc)
+        signal.setitimer(signal.ITIMER_PROF, 0.001, 0.001)
+        self.cpu = -process_time()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
+        self.cpu += process_time()
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.signal(signal.SIGPROF, self._before)
         gc.callbacks.remove(self._gc)
 
-    def __iter__(self) -> Iterator[tuple[str, float]]:
-        return ((owner, self._seconds[owner]) for owner in (*OWNERS, "other"))
+    def seconds(self) -> dict[str, float]:
+        """Return the CPU seconds of each owner, the garbage collector's apart (`gc`)."""
+        each = (self.cpu - self.collecting) / max(1, self._samples.total())
+        found = {owner: each * count for owner, count in self._samples.items()}
+        return {**found, "gc": self.collecting}
 
     def _note(self, _signal: int, frame: FrameType | None) -> None:
-        if self._collecting is None:
-            now = process_time()
-            self._seconds[_owner(frame)] += now - self._last
-            self._last = now
+        self._samples[_owner(frame)] += 1
 
     def _gc(self, phase: str, _info: dict[str, Any]) -> None:
-        now = process_time()
         if phase == "start":
-            self._collecting = now
-        elif self._collecting is not None:
-            self._seconds["gc"] += now - self._collecting
-            # What came before the collection belongs to whoever is met next.
-            self._last += now - self._collecting
-            self._collecting = None
+            self._started = process_time()
+            return
+        took = process_time() - self._started
+        self.collecting += took
+        self.longest = max(self.longest, took)
 
 
 def _owner(frame: FrameType | None) -> str:
     """Return who is responsible for a frame: the first known package from the inside out."""
     while frame is not None:
-        name = frame.f_code.co_filename
-        if name.startswith(_ASYNCIO) or name.endswith("/selectors.py"):
-            return "asyncio"
-        if name.startswith(_HERE):
-            return "reader"
-        for package, owner in _PACKAGES.items():
-            if f"/{package}/" in name:
+        for part, owner in _OWNERS.items():
+            if part in frame.f_code.co_filename:
                 return owner
         frame = frame.f_back
     return "other"

@@ -17,9 +17,10 @@ from langchain_ai365vip._protocol import SPECIAL_TOKENS
 from tests import notebooks
 from tests.documents import Block, blocks, run
 from tests.endpoint import Endpoint
-from tests.generated import PARTS, README, renewed
+from tests.generated import BENCHMARKS, PARTS, README, renewed
 
 TEXT = README.read_text(encoding="utf-8")
+OF_BENCHMARKS = BENCHMARKS.read_text(encoding="utf-8")
 # Where the README says that an endpoint is.
 URL = "http://127.0.0.1:8000"
 # Runs the commands that install something, which no test here does.
@@ -191,12 +192,30 @@ def test_the_blocks_are_found() -> None:
 
 
 @pytest.mark.processes
-def test_generated_parts_are_as_make_docs_would_write_them() -> None:
-    assert renewed(TEXT) == TEXT
+@pytest.mark.parametrize("text", [TEXT, OF_BENCHMARKS], ids=["main", "benchmarks"])
+def test_generated_parts_are_as_make_docs_would_write_them(text: str) -> None:
+    assert renewed(text) == text
 
 
 def test_every_generated_part_has_its_place() -> None:
-    assert set(re.findall(r"<!-- generated: (\w+) -->", TEXT)) == PARTS.keys()
+    found = re.findall(r"<!-- generated: (\w+) -->", TEXT + OF_BENCHMARKS)
+
+    assert sorted(found) == sorted(PARTS)
+
+
+@pytest.mark.processes
+def test_the_command_of_the_benchmark_and_its_charts_are_there() -> None:
+    (command,) = (block.code.strip() for block in blocks(OF_BENCHMARKS))
+    help_of_it = subprocess.run(
+        [sys.executable, "-m", *command.split()[-1:], "--help"],
+        cwd=README.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "--quick" in help_of_it.stdout
+    for chart in re.findall(r"!\[[^]]+\]\(([^)]+)\)", OF_BENCHMARKS):
+        assert (BENCHMARKS.parent / chart).is_file()
 
 
 def test_every_notebook_is_in_the_table() -> None:
