@@ -234,13 +234,14 @@ async def test_summarization_takes_the_instance(endpoint: Endpoint, model: ChatA
         ["a summary"] if "Two" in body["messages"][-1]["content"] else ["an answer"]
     )
     state = await agent.ainvoke({"messages": history})
-    told = "Here is a summary of the conversation to date:\n\na summary"
+    told = state["messages"][0].text
+    assert told.endswith("a summary")  # introduced by LangChain
     assert gist(state["messages"]) == [("human", told), ("human", "Three"), *said("an answer")]
     again = await asyncio.to_thread(answered, agent, history)
     assert gist(again["messages"]) == gist(state["messages"])
     summary, answer = asked(endpoint)[:2]
     [(_, written)] = summary.turns  # in LangChain's words
-    assert [word in written for word in (">One<", ">Two<", "Three")] == [True, True, False]
+    assert [word in written for word in ("One", "Two", "Three")] == [True, True, False]
     assert summary == Request([("user", written)])
     assert answer == Request([("user", told), ("user", "Three")])
     assert asked(endpoint)[2:] == [summary, answer]
@@ -260,8 +261,8 @@ async def test_a_tool_emulator_takes_the_instance(
     second = Request([*HI_TURN, ("assistant", CALL), result], ["weather"])
     assert asked(endpoint) == [first, second] * 2
     [(role, order)] = asked(other)[0].turns  # in LangChain's words
-    assert "Tool: weather" in order
-    assert "{'city': 'Paris'}" in order
+    assert "weather" in order
+    assert "Paris" in order
     assert asked(other) == [replace(UNNAMED, turns=[(role, order)])] * 2
 
 
