@@ -1,4 +1,4 @@
-"""The generated parts of both READMEs: `python -m tests.generated` writes them anew.
+"""The generated parts of documents: `python -m tests.generated` writes them anew.
 
 A part stands between `<!-- generated: NAME -->` and `<!-- /generated -->`; a test compares it
 with what its function here returns.
@@ -19,6 +19,12 @@ from langchain_ai365vip import errors
 
 README: Final = Path(__file__).parent.parent / "README.md"
 BENCHMARKS: Final = Path(__file__).parent / "benchmarks" / "README.md"
+# Every document that has generated parts.
+DOCUMENTS: Final = (
+    README,
+    BENCHMARKS,
+    README.parent / "langchain_ai365vip" / "server" / "README.md",
+)
 _PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- /generated -->)", re.DOTALL)
 
 
@@ -123,5 +129,5 @@ def write(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    for path in (README, BENCHMARKS):
+    for path in DOCUMENTS:
         write(path)

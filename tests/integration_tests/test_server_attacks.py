@@ -380,7 +380,7 @@ async def test_an_attack_gets_what_the_table_says(
     if "body_timeout" not in attack.options:
         # A busy machine may take its time to send what the server has refused already; only
         # who sends too slowly has to wait until the server no longer reads.
-        monkeypatch.setattr("langchain_ai365vip.server.LINGERING_TIME", 60.0)
+        monkeypatch.setattr("langchain_ai365vip.server.local_server.LINGERING_TIME", 60.0)
     scene = Scene()
     async with LocalServer(attack.model(scene), **attack.options) as server:
         scene.client = Client.of(server.base_url)
@@ -403,7 +403,7 @@ async def test_the_key_is_compared_in_constant_time(
         return real(expected, given)
 
     real = hmac.compare_digest
-    monkeypatch.setattr("langchain_ai365vip._access.hmac.compare_digest", compare)
+    monkeypatch.setattr("langchain_ai365vip.server.access.hmac.compare_digest", compare)
     scene = Scene()
     async with LocalServer(scene.quick(), api_key=KEY) as server:
         answer = await Client.of(server.base_url).ask(chat_body(key=key))

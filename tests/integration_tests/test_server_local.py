@@ -393,7 +393,7 @@ def test_a_synchronous_model_does_not_keep_the_interpreter_from_ending() -> None
 def test_a_model_that_blocks_the_event_loop_is_left_behind_with_a_warning(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("langchain_ai365vip.server._STOPPING_TIME", 0.01)
+    monkeypatch.setattr("langchain_ai365vip.server.local_server._STOPPING_TIME", 0.01)
     begun, release = threading.Event(), threading.Event()
 
     async def blocks() -> AsyncIterator[str]:

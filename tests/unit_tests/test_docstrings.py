@@ -18,6 +18,7 @@ import langchain_ai365vip
 from langchain_ai365vip import ChatAI365VIP
 from tests.documents import Block, blocks, run
 from tests.endpoint import Endpoint
+from tests.unit_tests.test_public_api import PUBLIC
 
 # Where the examples say that an endpoint is.
 EXAMPLE_URLS = ("https://chat.example.com", "http://127.0.0.1:3000")
@@ -87,10 +88,21 @@ def _arguments(value: Callable[..., Any]) -> set[str]:
     return {name for name in parameters if name not in ("self", "cls")}
 
 
+def _offered() -> set[str]:
+    """Where the names are defined that the public modules offer."""
+    things = (
+        getattr(importlib.import_module(module), name)
+        for module, names in PUBLIC.items()
+        for name in names
+    )
+    return {
+        f"{getattr(thing, '__module__', '')}.{getattr(thing, '__name__', '')}" for thing in things
+    }
+
+
 def _is_public(thing: Documented) -> bool:
     """Say whether users may import it, or what it is a method of: see `test_public_api.py`."""
-    path = thing.name.removeprefix("langchain_ai365vip.").split(".")
-    return not path[0].startswith("_") or bool({*path[1:]} & {*langchain_ai365vip.__all__})
+    return any(thing.name == name or thing.name.startswith(f"{name}.") for name in OFFERED)
 
 
 def _takes_arguments(value: Any) -> bool:
@@ -104,12 +116,13 @@ def _takes_arguments(value: Any) -> bool:
     return inspect.isfunction(value)
 
 
+OFFERED = _offered()
 THINGS = list(_things())
 NAMED = [thing for thing in THINGS if inspect.ismodule(thing.value) or _is_public(thing)]
 CALLABLES = [thing for thing in NAMED if _takes_arguments(thing.value)]
 EXAMPLES = [thing for thing in THINGS if "```python" in thing.doc]
 # Run on a real Ray cluster, by `test_batch_ray.py`.
-ON_RAY = "langchain_ai365vip.batch.RayRows"
+ON_RAY = "langchain_ai365vip.batch.run.RayRows"
 # Blocks that are no examples: the tree of errors, and what is installed and exported first.
 OTHER_BLOCKS = {
     ("langchain_ai365vip.errors", ""),

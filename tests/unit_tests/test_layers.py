@@ -42,8 +42,12 @@ LAYERS: list[set[str]] = [
     {"_tokens", "_profiles", "_structured", "_reply"},
     {"_cutter", "_messages", "_client"},
     {"_turn", "_chunks", "_tooling", "_object_parser"},
-    {"chat_models", "_served", "_access"},
-    {"_endpoint", "_llama"},
+    {"_wire", "_wire.request"},
+    {"chat_models", "server.models", "server.access"},
+    {"server.reply", "local.llama"},
+    {"server.endpoint", "local.model"},
+    {"server.app"},
+    {"server.local_server"},
     {"server", "local", "batch", "batch.run"},
     {"cli.terminal", "cli.exits", "cli.failures", "cli.target"},
     {"cli.endpoints", "cli.batch", "cli.chat", "cli.check"},
@@ -59,7 +63,8 @@ WITHOUT_AIOHTTP = {
     *(LAYERS[1] - {"_failures", "_pool"}),
     *(LAYERS[2] - {"_reply"}),
     *{"_cutter", "_messages", "_chunks", "_tooling", "_object_parser"},
-    *{"chat_models", "_served", "batch", "batch.run", "local"},
+    *{"chat_models", "server.models", "batch", "batch.run"},
+    *{"local", "local.llama", "local.model", "_wire", "_wire.request"},
 }
 WITHOUT_LANGCHAIN = {
     *(LAYERS[0] - {"errors"}),
@@ -73,7 +78,7 @@ WITHOUT_LANGCHAIN = {
         "_reply",
         "_tokens",
     },
-    *{"_cutter", "_client", "_access", "_endpoint"},
+    *{"_cutter", "_client", "server.access", "server.endpoint", "_wire", "_wire.request"},
 }
 
 

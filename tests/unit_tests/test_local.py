@@ -17,7 +17,6 @@ from langchain_core.runnables import ConfigurableField
 from langchain_core.runnables.configurable import RunnableConfigurableFields
 from pydantic import ValidationError
 
-from langchain_ai365vip import _llama
 from langchain_ai365vip.local import (
     DEMO_EXAMPLES,
     DEMO_SYSTEM_PROMPT,
@@ -25,6 +24,7 @@ from langchain_ai365vip.local import (
     demo_weights,
     with_examples,
 )
+from langchain_ai365vip.local import llama as _llama
 
 SHOTS = (("Q1", "A1"), ("Q2", "A2"))
 SHOWN: list[BaseMessage] = [

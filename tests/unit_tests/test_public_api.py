@@ -53,7 +53,13 @@ PUBLIC = {
         "AI365VIPTimeoutError",
         "AI365VIPUnsupportedContentError",
     },
-    "langchain_ai365vip.local": {"LocalModel", "demo_weights", "with_examples"},
+    "langchain_ai365vip.local": {
+        "DEMO_EXAMPLES",
+        "DEMO_SYSTEM_PROMPT",
+        "LocalModel",
+        "demo_weights",
+        "with_examples",
+    },
     "langchain_ai365vip.server": {"LocalServer", "create_app"},
 }
 

@@ -17,7 +17,7 @@ from langchain_ai365vip._protocol import SPECIAL_TOKENS
 from tests import notebooks
 from tests.documents import Block, blocks, run
 from tests.endpoint import Endpoint
-from tests.generated import BENCHMARKS, PARTS, README, renewed
+from tests.generated import BENCHMARKS, DOCUMENTS, PARTS, README, renewed
 
 TEXT = README.read_text(encoding="utf-8")
 OF_BENCHMARKS = BENCHMARKS.read_text(encoding="utf-8")
@@ -192,13 +192,16 @@ def test_the_blocks_are_found() -> None:
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("text", [TEXT, OF_BENCHMARKS], ids=["main", "benchmarks"])
-def test_generated_parts_are_as_make_docs_would_write_them(text: str) -> None:
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.parent.name)
+def test_generated_parts_are_as_make_docs_would_write_them(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+
     assert renewed(text) == text
 
 
 def test_every_generated_part_has_its_place() -> None:
-    found = re.findall(r"<!-- generated: (\w+) -->", TEXT + OF_BENCHMARKS)
+    everything = "".join(path.read_text(encoding="utf-8") for path in DOCUMENTS)
+    found = re.findall(r"<!-- generated: (\w+) -->", everything)
 
     assert sorted(found) == sorted(PARTS)
 

@@ -9,16 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_ai365vip._protocol import (
-    MAX_REASON,
+from langchain_ai365vip._protocol import chat_payload
+from langchain_ai365vip._wire.request import (
     ChatRequest,
-    DeltaEncoder,
     MalformedRequest,
-    chat_payload,
     parse_chat_request,
     parse_models_request,
-    reason_phrase,
 )
+from langchain_ai365vip.server.reply import MAX_REASON, DeltaEncoder, reason_phrase
 
 BODY: dict[str, Any] = {
     "model": {"id": "gpt-4o", "name": "GPT-4o", "maxLength": 12000, "tokenLimit": 4000},

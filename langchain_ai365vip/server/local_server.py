@@ -1,14 +1,4 @@
-"""A local endpoint that speaks the protocol: any LangChain model behind `POST /api/chat`.
-
-`create_app` makes an aiohttp application, `LocalServer` runs it on a thread of its own:
-
-```python
-from langchain_ai365vip.server import LocalServer
-
-with LocalServer(model) as server:
-    print(server.base_url)
-```
-"""
+"""`LocalServer`: the endpoint on a thread and an event loop of its own."""
 
 from __future__ import annotations
 
@@ -18,31 +8,22 @@ import logging
 import os
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing, suppress
 from functools import partial
-from typing import Any, Final, NamedTuple, ParamSpec, TypeAlias, TypeVar, cast
+from typing import Any, Final, NamedTuple, ParamSpec, TypeVar, cast
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
-from langchain_core.runnables.base import RunnableLike
-from pydantic import SecretStr
 
-from langchain_ai365vip._access import Access, is_address, is_loopback
-from langchain_ai365vip._endpoint import SOURCES, Endpoint, RequestLimits, logger
-from langchain_ai365vip._served import TextSource
-
-__all__ = ["LocalServer", "create_app"]
+from langchain_ai365vip.server.access import is_address, is_loopback
+from langchain_ai365vip.server.app import Model, create_app, positive
+from langchain_ai365vip.server.endpoint import SOURCES, logger
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Model: TypeAlias = RunnableLike[Any, Any] | Mapping[str, RunnableLike[Any, Any]]
 
-MAX_BODY_SIZE: Final = 4 * 1024 * 1024
-MAX_CONCURRENCY: Final = 100
-BODY_TIMEOUT: Final = 30.0
-SEND_TIMEOUT: Final = 60.0
 # How long a connection may stay without a complete request: it bounds slow headers, too.
 IDLE_TIMEOUT: Final = 30.0
 # Seconds for which the rest of a refused body is read, so that its sender gets the answer.
@@ -53,87 +34,6 @@ _ELSEWHERE: Final = (
     " Pass another port (port=0 takes a free one), or as host an address of this machine."
 )
 _ADDRESS_ERRORS: Final = (errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL)
-
-
-def create_app(
-    model: Model,
-    *,
-    model_id: str | None = None,
-    api_key: str | SecretStr | None = None,
-    allowed_origins: Iterable[str] = (),
-    allowed_hosts: Iterable[str] = (),
-    max_body_size: int = MAX_BODY_SIZE,
-    max_concurrency: int = MAX_CONCURRENCY,
-    body_timeout: float = BODY_TIMEOUT,
-    send_timeout: float = SEND_TIMEOUT,
-    page: bool = True,
-    debug: bool = False,
-) -> web.Application:
-    """Put a LangChain model behind `POST /api/chat` and `POST /api/models`.
-
-    The reply streams token by token as plain UTF-8. A model that fails before its first
-    text gets its true status; one that fails later has its connection cut, so that no
-    client takes half an answer for a whole one.
-
-    Run the application with `handler_cancellation=True` (`LocalServer` does), or a client
-    that goes away is noticed only when the model yields the next token:
-    `web.run_app(create_app(model), host="127.0.0.1", handler_cancellation=True)`.
-
-    Args:
-        model: What answers: a chat model, a chain that takes the list of messages or
-            starts with a prompt that has one messages placeholder, a function or
-            generator of messages, or a LangGraph graph with `messages` in its state (an
-            agent). Its output is AI messages or strings. It answers whatever model id a
-            client asks for. A mapping of ids to such models answers 404 to other ids.
-        model_id: The id that `/api/models` lists for a single model; by default the
-            model's own name, or "langchain".
-        api_key: The key that requests must carry. Without one any key is accepted, and
-            only connections that reach this machine by a loopback address are served.
-        allowed_origins: Web origins besides the endpoint's own, as `https://example.com`,
-            whose pages may call it; `"*"` for any.
-        allowed_hosts: Names besides `localhost` and plain IP addresses that the `Host`
-            header may hold; `"*"` for any. Others are refused, against DNS rebinding.
-        max_body_size: Bytes that a request's body may have (413).
-        max_concurrency: Replies that may be under way at once (503 with `Retry-After`).
-        body_timeout: Seconds for a request's body to arrive (408).
-        send_timeout: Seconds without progress after which a client that does not read its
-            reply is cut off.
-        page: Serve a small page at `/` on which a person can try the model.
-        debug: Send the exception's own message to clients and log its traceback. Both may
-            hold secrets of the model's provider.
-
-    Raises:
-        TypeError: The model is none, or the key no text.
-        ValueError: An option cannot be what it is; the message says why.
-    """
-    sources = _sources(model, model_id)
-    access = Access(api_key, allowed_origins, allowed_hosts)
-    limits = RequestLimits(
-        _positive(max_body_size, "max_body_size"),
-        _positive(max_concurrency, "max_concurrency"),
-        _positive(body_timeout, "body_timeout"),
-        _positive(send_timeout, "send_timeout"),
-    )
-    any_id = not isinstance(model, Mapping)
-    endpoint = Endpoint(sources, any_id=any_id, access=access, limits=limits, debug=debug)
-    return endpoint.application(page=page)
-
-
-def _sources(model: Model, model_id: str | None) -> dict[str, TextSource]:
-    if isinstance(model, Mapping):
-        if not model:
-            raise ValueError("the mapping of models is empty; it needs at least one")
-        if model_id is not None:
-            raise ValueError("model_id is for one model; in a mapping the keys are the ids")
-        return {name: TextSource(one) for name, one in model.items()}
-    source = TextSource(model)
-    return {model_id or source.name or "langchain": source}
-
-
-def _positive(value: Any, option: str) -> Any:
-    if not isinstance(value, int | float) or not value > 0:
-        raise ValueError(f"{option} is {value!r}; it must be a number greater than 0")
-    return value
 
 
 class LocalServer:
@@ -185,7 +85,7 @@ class LocalServer:
         self._make_app = partial(create_app, model, **options)
         self._make_app()  # a wrong option is the caller's error, now and not on the thread
         self._host, self._port = host, port
-        self._idle_timeout = _positive(idle_timeout, "idle_timeout")
+        self._idle_timeout = positive(idle_timeout, "idle_timeout")
         self._running: _Running | None = None
         self._requests = 0
         self.connections = 0
@@ -382,7 +282,7 @@ def _is_worth_logging(record: logging.LogRecord) -> bool:
 
 
 # aiohttp logs a traceback for each request that is not valid HTTP, which anybody can send.
-_http_logger = logging.getLogger(f"{__name__}.http")
+_http_logger = logging.getLogger(f"{logger.name}.http")
 _http_logger.addFilter(_is_worth_logging)
 
 

@@ -1,6 +1,6 @@
 """Any LangChain runnable as a stream of text, and its failures as HTTP statuses. No HTTP here.
 
-A `TextSource` is what stands behind one model id of the endpoint (`server.py`).
+A `TextSource` is what stands behind one model id of the endpoint (`endpoint.py`).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from langchain_core.runnables import (
 )
 from langchain_core.runnables.base import RunnableBindingBase, RunnableLike, coerce_to_runnable
 
-from langchain_ai365vip._protocol import ChatRequest
+from langchain_ai365vip._wire.request import ChatRequest
 from langchain_ai365vip.errors import AI365VIPContentFilterError
 
 

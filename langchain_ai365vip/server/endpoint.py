@@ -5,36 +5,25 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import socket
-import struct
 from base64 import b64encode
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable
 from contextlib import aclosing
 from hashlib import sha256
-from http import HTTPStatus
 from importlib import resources
 from typing import Any, Final, NamedTuple, cast
 
-from aiohttp import HttpVersion11, web
+from aiohttp import web
 
-from langchain_ai365vip._access import Access, RefusedError
-from langchain_ai365vip._protocol import (
-    CHAT_PATH,
-    MODELS_PATH,
+from langchain_ai365vip._protocol import CHAT_PATH, MODELS_PATH
+from langchain_ai365vip._wire.request import (
     ChatRequest,
-    DeltaEncoder,
     MalformedRequest,
     parse_chat_request,
     parse_models_request,
-    reason_phrase,
 )
-from langchain_ai365vip._served import (
-    Failure,
-    TextSource,
-    UnsupportedOutputError,
-    failure_of,
-    has_tool_calls,
-)
+from langchain_ai365vip.server.access import Access, RefusedError
+from langchain_ai365vip.server.models import Failure, TextSource, failure_of
+from langchain_ai365vip.server.reply import TEXT, Reply, refusal
 
 # The public module's name: users know no other.
 logger = logging.getLogger("langchain_ai365vip.server")
@@ -106,12 +95,12 @@ class Endpoint:
                 raise RefusedError(403, "Origin is not allowed: add it to allowed_origins")
             return cast(web.StreamResponse, await handler(request))
         except RefusedError as error:
-            return _refusal(error.status, error.line, error.headers)
+            return refusal(error.status, error.line, error.headers)
         except MalformedRequest as error:
-            return _refusal(400, str(error))
+            return refusal(400, str(error))
         except web.HTTPException as error:  # the router's 404 and 405
             allow = {name: error.headers[name] for name in ("Allow",) if name in error.headers}
-            return _refusal(error.status, error.reason, allow)
+            return refusal(error.status, error.reason, allow)
 
     async def _add_headers(self, request: web.Request, response: web.StreamResponse) -> None:
         headers = response.headers
@@ -134,7 +123,7 @@ class Endpoint:
     async def _models(self, request: web.Request) -> web.Response:
         self._access.check_key(parse_models_request(await self._body(request)))
         listing = [{"id": name, "name": name} for name in self._sources]
-        return web.Response(text=json.dumps(listing), headers=_TEXT)
+        return web.Response(text=json.dumps(listing), headers=TEXT)
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         chat = parse_chat_request(await self._body(request))
@@ -192,8 +181,8 @@ class Endpoint:
     ) -> web.StreamResponse:
         """Run the model; the head goes out with its first text, so that a failure has a status."""
         if request.transport is None:
-            return _refusal(400, "The client went away")  # which nobody reads
-        reply = _Reply(request, request.transport, self._limits.send_timeout)
+            return refusal(400, "The client went away")  # which nobody reads
+        reply = Reply(request, request.transport, self._limits.send_timeout)
         try:
             stream, text_of = source.stream(chat)
             async with aclosing(cast(Any, stream)):
@@ -216,11 +205,10 @@ class Endpoint:
         if failure.retry_after is not None:
             headers["Retry-After"] = str(failure.retry_after)
         if self._debug:
-            return _refusal(failure.status, f"{type(error).__name__}: {error}", headers)
-        return _refusal(failure.status, failure.reason, headers)
+            return refusal(failure.status, f"{type(error).__name__}: {error}", headers)
+        return refusal(failure.status, failure.reason, headers)
 
 
-_TEXT = {"Content-Type": "text/plain;charset=UTF-8"}
 _CLOSE = {"Connection": "close"}
 
 
@@ -256,101 +244,3 @@ def _redirect(path: str) -> Callable[[web.Request], Any]:
         return web.Response(status=308, headers={"Location": path})
 
     return redirect
-
-
-def _refusal(status: int, line: str, headers: Mapping[str, str] | None = None) -> web.Response:
-    """Make an error answer: the line in the reason phrase, where browsers' clients read it."""
-    response = web.Response(
-        status=status,
-        reason=reason_phrase(line) or HTTPStatus(status).phrase,
-        text=line,
-        headers={**_TEXT, **(headers or {})},
-    )
-    if headers and "Connection" in headers:
-        response.force_close()
-    return response
-
-
-class _Reply:
-    """One streamed 200: opened by the first text, ended cleanly or cut."""
-
-    def __init__(
-        self, request: web.Request, transport: asyncio.Transport, send_timeout: float
-    ) -> None:
-        self.response = web.StreamResponse(headers=_REPLY_HEADERS)
-        self._request = request
-        self._transport = transport
-        self._timeout = send_timeout
-        self._delivered = -1
-        self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_later(send_timeout, self._look)
-        self._done = False
-
-    @property
-    def started(self) -> bool:
-        return self.response.prepared
-
-    @property
-    def client_is_gone(self) -> bool:
-        return self._transport.is_closing()
-
-    async def send_all(self, stream: AsyncIterator[Any], text_of: Callable[[Any], str]) -> None:
-        """Send each output's text at once, and the end. Every token passes here: keep it lean."""
-        encoder = DeltaEncoder()
-        encode, write = encoder.encode, self.response.write
-        calls = False
-        async for output in stream:
-            data = encode(text_of(output))
-            if data:
-                if not self.started:
-                    await self.response.prepare(self._request)
-                await write(data)
-            else:
-                calls = calls or has_tool_calls(output)
-        await self._end(encoder.flush(), calls)
-
-    async def _end(self, rest: bytes, calls: bool) -> None:
-        if not self.started:
-            if calls and not rest:
-                raise UnsupportedOutputError(
-                    "The model answered with tool calls and no text, and this endpoint can "
-                    "send only text: put an agent behind it, which makes the calls itself."
-                )
-            await self.response.prepare(self._request)
-        if rest:
-            await self.response.write(rest)
-        await self.response.write_eof()
-
-    def cut(self) -> web.StreamResponse:
-        """Close without the end mark: HTTP's way to say that a reply is not whole."""
-        if self._request.version < HttpVersion11:
-            # HTTP/1.0 has no end mark but the close itself; a reset tells the difference.
-            self._transport.get_extra_info("socket").setsockopt(
-                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
-            )
-            self._transport.abort()
-        else:
-            self._transport.close()
-        return self.response
-
-    def finish(self) -> None:
-        """Stop watching once what was written has gone out."""
-        self._done = True
-        if not self._transport.get_write_buffer_size():
-            self._timer.cancel()
-
-    def _look(self) -> None:
-        """End the connection of a client that takes nothing. Costs nothing per token."""
-        pending = self._transport.get_write_buffer_size()
-        delivered = self._request.writer.output_size - pending
-        if pending and delivered == self._delivered:
-            self._transport.abort()
-            return
-        self._delivered = delivered if pending else -1
-        if pending or not self._done:
-            self._timer = self._loop.call_later(self._timeout, self._look)
-
-
-# With a Content-Type, which the reference does not send, and nosniff, a browser never takes
-# a model's text for a page. The last asks nginx not to collect the reply.
-_REPLY_HEADERS = {"Content-Type": "text/plain;charset=UTF-8", "X-Accel-Buffering": "no"}

@@ -1,0 +1,19 @@
+"""A local endpoint that speaks the protocol: any LangChain model behind `POST /api/chat`.
+
+`create_app` makes an aiohttp application, `LocalServer` runs it on a thread of its own:
+
+```python
+from langchain_ai365vip.server import LocalServer
+
+with LocalServer(model) as server:
+    print(server.base_url)
+```
+
+`app` and `local_server` are these two; `endpoint` has the handlers, `access` who may call,
+`models` what answers, `reply` what goes back, and `page.html` is the page at `/`.
+"""
+
+from langchain_ai365vip.server.app import create_app
+from langchain_ai365vip.server.local_server import LocalServer
+
+__all__ = ["LocalServer", "create_app"]

@@ -1,0 +1,103 @@
+"""`create_app`: a model and its options made into an aiohttp application."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, TypeAlias
+
+from aiohttp import web
+from langchain_core.runnables.base import RunnableLike
+from pydantic import SecretStr
+
+from langchain_ai365vip.server.access import Access
+from langchain_ai365vip.server.endpoint import Endpoint, RequestLimits
+from langchain_ai365vip.server.models import TextSource
+
+Model: TypeAlias = RunnableLike[Any, Any] | Mapping[str, RunnableLike[Any, Any]]
+
+MAX_BODY_SIZE: Final = 4 * 1024 * 1024
+MAX_CONCURRENCY: Final = 100
+BODY_TIMEOUT: Final = 30.0
+SEND_TIMEOUT: Final = 60.0
+
+
+def create_app(
+    model: Model,
+    *,
+    model_id: str | None = None,
+    api_key: str | SecretStr | None = None,
+    allowed_origins: Iterable[str] = (),
+    allowed_hosts: Iterable[str] = (),
+    max_body_size: int = MAX_BODY_SIZE,
+    max_concurrency: int = MAX_CONCURRENCY,
+    body_timeout: float = BODY_TIMEOUT,
+    send_timeout: float = SEND_TIMEOUT,
+    page: bool = True,
+    debug: bool = False,
+) -> web.Application:
+    """Put a LangChain model behind `POST /api/chat` and `POST /api/models`.
+
+    The reply streams token by token as plain UTF-8. A model that fails before its first
+    text gets its true status; one that fails later has its connection cut, so that no
+    client takes half an answer for a whole one.
+
+    Run the application with `handler_cancellation=True` (`LocalServer` does), or a client
+    that goes away is noticed only when the model yields the next token:
+    `web.run_app(create_app(model), host="127.0.0.1", handler_cancellation=True)`.
+
+    Args:
+        model: What answers: a chat model, a chain that takes the list of messages or
+            starts with a prompt that has one messages placeholder, a function or
+            generator of messages, or a LangGraph graph with `messages` in its state (an
+            agent). Its output is AI messages or strings. It answers whatever model id a
+            client asks for. A mapping of ids to such models answers 404 to other ids.
+        model_id: The id that `/api/models` lists for a single model; by default the
+            model's own name, or "langchain".
+        api_key: The key that requests must carry. Without one any key is accepted, and
+            only connections that reach this machine by a loopback address are served.
+        allowed_origins: Web origins besides the endpoint's own, as `https://example.com`,
+            whose pages may call it; `"*"` for any.
+        allowed_hosts: Names besides `localhost` and plain IP addresses that the `Host`
+            header may hold; `"*"` for any. Others are refused, against DNS rebinding.
+        max_body_size: Bytes that a request's body may have (413).
+        max_concurrency: Replies that may be under way at once (503 with `Retry-After`).
+        body_timeout: Seconds for a request's body to arrive (408).
+        send_timeout: Seconds without progress after which a client that does not read its
+            reply is cut off.
+        page: Serve a small page at `/` on which a person can try the model.
+        debug: Send the exception's own message to clients and log its traceback. Both may
+            hold secrets of the model's provider.
+
+    Raises:
+        TypeError: The model is none, or the key no text.
+        ValueError: An option cannot be what it is; the message says why.
+    """
+    sources = _sources(model, model_id)
+    access = Access(api_key, allowed_origins, allowed_hosts)
+    limits = RequestLimits(
+        positive(max_body_size, "max_body_size"),
+        positive(max_concurrency, "max_concurrency"),
+        positive(body_timeout, "body_timeout"),
+        positive(send_timeout, "send_timeout"),
+    )
+    any_id = not isinstance(model, Mapping)
+    endpoint = Endpoint(sources, any_id=any_id, access=access, limits=limits, debug=debug)
+    return endpoint.application(page=page)
+
+
+def _sources(model: Model, model_id: str | None) -> dict[str, TextSource]:
+    if isinstance(model, Mapping):
+        if not model:
+            raise ValueError("the mapping of models is empty; it needs at least one")
+        if model_id is not None:
+            raise ValueError("model_id is for one model; in a mapping the keys are the ids")
+        return {name: TextSource(one) for name, one in model.items()}
+    source = TextSource(model)
+    return {model_id or source.name or "langchain": source}
+
+
+def positive(value: Any, option: str) -> Any:
+    """Return an option's value, or raise a `ValueError` that names the option."""
+    if not isinstance(value, int | float) or not value > 0:
+        raise ValueError(f"{option} is {value!r}; it must be a number greater than 0")
+    return value
