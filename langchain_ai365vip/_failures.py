@@ -118,17 +118,15 @@ _CHALLENGE = re.compile(
     r"cf-turnstile|challenges\.cloudflare\.com|cf-chl|challenge-platform|just a moment\.\.\.",
     re.IGNORECASE,
 )
-_HTML_PAGE = re.compile(r"<(?:!doctype\s+html|html)\b", re.IGNORECASE)
-_PAGE_BEGINNINGS = ("<!doctype html", "<html", "<!--")
-_SPACE = re.compile(r"\s+")
-# A page says within so many characters that it is one.
-_PAGE_SAYS_SO = 1_024
+_HTML_PAGE = re.compile(
+    r"\s*(?:<!--.*?-->\s*)?<(?:!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL
+)
 _JSON_MESSAGE_KEYS = frozenset({"message", "detail", "msg"})
 _JSON_ERROR_KEYS = _JSON_MESSAGE_KEYS | frozenset(
     {"code", "status", "statusCode", "title", "type", "path", "timestamp", "success", "data"}
 )
 _JSON_ERROR_START = re.compile(
-    rf'\{{\s*"({"|".join(sorted(_JSON_ERROR_KEYS | {"error", "errors"}))})"\s*:'
+    rf'\s*\{{\s*"({"|".join(sorted(_JSON_ERROR_KEYS | {"error", "errors"}))})"\s*:'
 )
 
 
@@ -209,27 +207,7 @@ def looks_like_page(content_type: str | None, text: str) -> bool:
 
     The reference server sends no Content-Type with a reply, and a model may well write HTML.
     """
-    if not _is_html(content_type):
-        return False
-    at = _behind_comments(text)
-    return at is not None and _HTML_PAGE.match(text, at) is not None
-
-
-def _behind_comments(text: str) -> int | None:
-    """Return where white space and HTML comments at the start end; `None`: in no place yet.
-
-    By hand: a regular expression for a list of comments takes exponential time.
-    """
-    at = 0
-    while True:
-        if space := _SPACE.match(text, at):
-            at = space.end()
-        if not text.startswith("<!--", at):
-            return at
-        end = text.find("-->", at + 4)
-        if end < 0:
-            return None
-        at = end + 3
+    return _is_html(content_type) and _HTML_PAGE.match(text) is not None
 
 
 def is_json_error(content_type: str | None, text: str) -> bool:
@@ -247,31 +225,11 @@ def is_json_error(content_type: str | None, text: str) -> bool:
     return bool(data.keys() & _JSON_MESSAGE_KEYS) and data.keys() <= _JSON_ERROR_KEYS
 
 
-def begins_like_no_reply(content_type: str | None, text: str) -> bool | None:
-    """Say whether what begins like this is a page, or may be a JSON error.
-
-    Returns:
-        `None` when more has to come to tell. That is so for almost no beginning of a reply,
-        so that almost no text is held back.
-    """
-    if _is_html(content_type):
-        return _begins_like_page(text)
-    if not _is_json(content_type):
-        return False
-    start = text.lstrip()
-    if _JSON_ERROR_START.match(start):
-        return True
-    return None if start[:1] in ("{", "") and len(start) < 40 else False
-
-
-def _begins_like_page(text: str) -> bool | None:
-    at = _behind_comments(text)
-    if at is not None and _HTML_PAGE.match(text, at):
-        return True
-    if len(text) >= _PAGE_SAYS_SO:
-        return False
-    rest = "<!--" if at is None else _SPACE.sub(" ", text[at:].lower())
-    return None if any(page.startswith(rest) for page in _PAGE_BEGINNINGS) else False
+def begins_like_no_reply(content_type: str | None, text: str) -> bool:
+    """Say whether an answer whose first text this is is a page, or may be a JSON error."""
+    if _is_json(content_type):
+        return _JSON_ERROR_START.match(text) is not None
+    return looks_like_page(content_type, text)
 
 
 def _is_html(content_type: str | None) -> bool:
@@ -497,32 +455,26 @@ def _retry_after(headers: Mapping[str, str], said: str) -> float | None:
     return None if seconds is None else min(seconds, _MAX_RETRY_AFTER)
 
 
-_AGAIN = re.compile(r"\b(?:try again|retry) (?:in|after) (?:about )?", re.IGNORECASE)
 # "6m0s", "1.5s", "250ms", "20 seconds", "1 minute and 5 seconds"
-_PART = re.compile(
-    r",? ?(?:and )?(\d{1,9}(?:\.\d{1,9})?) ?(ms|s|m|h|d|milli|sec|min|hour|hr|day)"
-    r"(?:seconds?|onds?|utes?|s)?(?![a-z])",
+_AGAIN: Final = re.compile(
+    r"\b(?:try again|retry) (?:in|after) (?:about )?"
+    + "".join(
+        rf"(?:(\d{{1,9}}(?:\.\d{{1,9}})?) ?{unit}(?![a-z]),? ?(?:and )?)?"
+        for unit in (
+            *("d(?:ays?)?", "h(?:rs?|ours?)?", "m(?:in(?:ute)?s?)?", "s(?:ec(?:ond)?s?)?"),
+            "m(?:illi)?s(?:ec(?:ond)?s?)?",
+        )
+    ),
     re.IGNORECASE,
 )
-_UNITS: Final[Mapping[str, float]] = {
-    unit: seconds
-    for units, seconds in (
-        ("ms milli", 0.001),
-        ("s sec", 1),
-        ("m min", 60),
-        ("h hr hour", 3600),
-        ("d day", 86400),
-    )
-    for unit in units.split()
-}
 
 
 def _seconds_in(text: str) -> float | None:
     found = _AGAIN.search(text)
-    seconds: float | None = None
-    while found and (found := _PART.match(text, found.end())):
-        seconds = (seconds or 0.0) + float(found[1]) * _UNITS[found[2].lower()]
-    return seconds
+    if found is None or not any(found.groups()):
+        return None
+    units = (86_400, 3_600, 60, 1, 0.001)
+    return sum(float(n) * unit for n, unit in zip(found.groups("0"), units, strict=True))
 
 
 def _seconds_until(date: str) -> float | None:

@@ -103,8 +103,9 @@ class Reply:
         self._watchdog.text_came()
         content_type = self._response.headers.get("Content-Type")
         error: AI365VIPError | None = None
-        if content_type is not None:
-            text = await self._read_while_unclear(content_type, text)
+        if begins_like_no_reply(content_type, text):
+            while len(text) < _MAX_ERROR_PAGE and (more := await self.read()):
+                text += more
             error = self._no_reply(content_type, text)
         self._pushed_back.append(text)
         if error is not None:
@@ -199,19 +200,7 @@ class Reply:
             status_code=200,
         )
 
-    async def _read_while_unclear(self, content_type: str, text: str) -> str:
-        """Read on while an answer of a telling type may be a page or an error; return it."""
-        while (
-            (is_error := begins_like_no_reply(content_type, text)) is None
-            and len(text) < _MAX_ERROR_PAGE
-            and (more := await self.read())
-        ):
-            text += more
-        while is_error and len(text) < _MAX_ERROR_PAGE and (more := await self.read()):
-            text += more
-        return text
-
-    def _no_reply(self, content_type: str, text: str) -> AI365VIPError | None:
+    def _no_reply(self, content_type: str | None, text: str) -> AI365VIPError | None:
         if not looks_like_page(content_type, text) and not is_json_error(content_type, text):
             return None
         response = self._response

@@ -265,16 +265,18 @@ async def test_text_is_not_held_back_until_a_newline(paced: Endpoint) -> None:
 @pytest.mark.parametrize(
     ("content_type", "beginning"),
     [
+        ("text/html", "<"),
         ("text/html", "<b"),
         ("text/html", "<!x"),
         ("text/html", "<!-- a --> <p"),
         ("text/html", "<htmx"),
         ("text/html; charset=utf-8", " <!doctype x"),
         ("application/json", "[1"),
+        ("application/json", "{"),
         ("application/json", '{"a": 1, "of_other_names_than_an_errors": 2'),
     ],
 )
-async def test_a_reply_of_a_telling_type_is_not_held_back_once_it_can_be_no_error(
+async def test_a_reply_of_a_telling_type_is_not_held_back(
     paced: Endpoint, content_type: str, beginning: str
 ) -> None:
     paced.reply_headers = {"Content-Type": content_type}
@@ -286,15 +288,20 @@ async def test_a_reply_of_a_telling_type_is_not_held_back_once_it_can_be_no_erro
     assert [chunk async for chunk in chunks] == ["the rest"]
 
 
-PAGE = " <!-- a --> <!DOCTYPE  html>\n<html lang=en>"
-
-
-@pytest.mark.parametrize("at", range(len(PAGE)))
-async def test_a_page_is_known_wherever_the_network_cuts_it(endpoint: Endpoint, at: int) -> None:
-    endpoint.reply_headers = {"Content-Type": "text/html"}
-    endpoint.pieces = [PAGE[: at + 1], PAGE[at + 1 :]] if at + 1 < len(PAGE) else [PAGE]
-    with pytest.raises(AI365VIPResponseError, match="HTML page"):
-        await answer(endpoint)
+@pytest.mark.parametrize(
+    "beginning", [" <!-- a --> <!DOCTYPE  html", "<html lang=en>", "<!-- a --><!-- b -->\n<HTML>"]
+)
+async def test_a_page_is_known_from_its_first_text_and_kept_whole(
+    paced: Endpoint, beginning: str
+) -> None:
+    paced.reply_headers = {"Content-Type": "text/html"}
+    paced.pieces = [beginning, "> and more"]
+    answering = asyncio.create_task(answer(paced))
+    paced.release()
+    paced.release()
+    with pytest.raises(AI365VIPResponseError, match="HTML page") as caught:
+        await answering
+    assert caught.value.body == (beginning + "> and more").strip()
 
 
 @pytest.mark.parametrize("separator", ["", "\n"], ids=["one-line", "lines"])
