@@ -23,7 +23,7 @@ from langchain_ai365vip._failures import (
 )
 from langchain_ai365vip._pool import PooledSession
 from langchain_ai365vip._secrets import Redactor
-from langchain_ai365vip._timeouts import BodyWatchdog, Timeout
+from langchain_ai365vip._timeouts import ReadTimer, Timeout
 from langchain_ai365vip.errors import AI365VIPAPIError, AI365VIPError, AI365VIPResponseError
 
 _READING = "reading the reply"
@@ -45,14 +45,14 @@ class Reply:
         "_decoder",
         "_ended",
         "_failure",
-        "_loop",
+        "_now",
         "_pieces",
         "_pooled",
         "_pushed_back",
         "_redact",
         "_response",
+        "_timer",
         "_url",
-        "_watchdog",
     )
 
     def __init__(
@@ -77,9 +77,9 @@ class Reply:
         self._at_start = True
         self._ended = False
         self._closed = False
-        self._loop = asyncio.get_running_loop()
-        self._watchdog = BodyWatchdog(
-            *(self._loop, timeout, first_at, total_at),
+        self._now = asyncio.get_running_loop().time
+        self._timer = ReadTimer(
+            *(asyncio.get_running_loop(), timeout, first_at, total_at),
             *(self._stalled, self._look_for_a_broken_body),
         )
         pooled.admit(self)
@@ -100,7 +100,7 @@ class Reply:
                     headers=plain_headers(self._response.headers, self._redact),
                 )
             )
-        self._watchdog.text_came()
+        self._timer.text_came()
         content_type = self._response.headers.get("Content-Type")
         error: AI365VIPError | None = None
         if begins_like_no_reply(content_type, text):
@@ -121,14 +121,14 @@ class Reply:
         if self._pushed_back:
             return self._pushed_back.pop()
         while self._failure is None and not self._ended:
-            self._watchdog.since = self._watchdog.now()
+            self._timer.since = self._now()
             try:
                 data = await self._content.readany()
             except Exception as exc:
                 text = self._decode(self._rest())
                 self._note(exc)
             else:
-                self._watchdog.since = None
+                self._timer.since = None
                 text = self._decode(data) if data else self._end()
             if text:
                 return text
@@ -141,7 +141,7 @@ class Reply:
         """End the reply, whatever its state; the server sees the connection closed."""
         if not self._closed:
             self._closed = True
-            self._watchdog.stop()
+            self._timer.stop()
             _hang_up(self._response.connection)
             self._response.close()
             self._pooled.release(self)

@@ -1,4 +1,4 @@
-"""Time limits: the five that a user sets, and the two mechanisms that enforce them."""
+"""Time limits: the five that a user sets, and what enforces them up to the head and after."""
 
 from __future__ import annotations
 
@@ -152,11 +152,12 @@ class HeadDeadline:
             self._scope.reject()
 
 
-class BodyWatchdog:
-    """A watch that calls `expired` when a reader has waited too long for bytes.
+class ReadTimer:
+    """One timer for all reads of a reply, which calls `expired` when one waits too long.
 
-    aiohttp's own `sock_read` re-arms a timer at every read; this one only notes the time
-    (`since`) and looks at it now and then, and calls `look` as often.
+    `asyncio.timeout_at` around each read would be the plain way, but takes a fifth of what a
+    token costs (measured: 6 of 30 µs). This notes the time of each read (`since`), and looks at
+    it when a limit could have passed, at least once a second; then it calls `look`, too.
 
     Args:
         loop: The reader's loop.
@@ -169,13 +170,9 @@ class BodyWatchdog:
     Attributes:
         since: When the current wait began (loop time), or `None` while nobody waits: a
             slow consumer is not a slow server.
-        now: The loop's clock.
     """
 
-    __slots__ = (
-        *("_expired", "_first_at", "_handle", "_limit", "_look", "_loop", "_timeout", "_total_at"),
-        *("now", "since"),
-    )
+    __slots__ = ("_ends", "_expired", "_handle", "_look", "_loop", "_timeout", "since")
 
     _LOOK_EVERY = 1.0
 
@@ -189,50 +186,40 @@ class BodyWatchdog:
         look: Callable[[], None],
     ) -> None:
         self._loop = loop
-        self.now = loop.time
         self._timeout = timeout
-        self._first_at = first_at
-        self._limit: float | None = None
-        self._total_at = total_at
+        self._ends = {"total": total_at, "first_byte": first_at}
         self._expired = expired
         self._look = look
-        self._handle: asyncio.TimerHandle | None = None
         self.since: float | None = None
         self._arm()
 
     def text_came(self) -> None:
         """Measure each wait by itself from now on."""
-        self._first_at = None
-        self._limit = self._timeout.between_bytes
-        if self._limit is not None and self._limit < self._LOOK_EVERY:
-            self.stop()
-            self._arm()
+        del self._ends["first_byte"]
+        self.stop()
+        self._arm()
 
     def stop(self) -> None:
         """Call nothing any more."""
-        if self._handle is not None:
-            self._handle.cancel()
-            self._handle = None
+        self._handle.cancel()
+
+    def _next(self) -> tuple[float, str]:
+        """Return when the next limit passes, and its name."""
+        ends = [(at, name) for name, at in self._ends.items() if at is not None]
+        between = self._timeout.between_bytes
+        if "first_byte" not in self._ends and between is not None:
+            since = self._loop.time() if self.since is None else self.since
+            ends.append((since + between, "between_bytes"))
+        return min(ends, default=(math.inf, ""))
 
     def _arm(self) -> None:
-        now = self.now()
-        at = now + self._LOOK_EVERY
-        if self._limit is not None:
-            at = min(at, (now if self.since is None else self.since) + self._limit)
-        if self._first_at is not None:
-            at = min(at, self._first_at)
-        if self._total_at is not None:
-            at = min(at, self._total_at)
+        at = min(self._next()[0], self._loop.time() + self._LOOK_EVERY)
         self._handle = self._loop.call_at(at, self._check)
 
     def _check(self) -> None:
-        now = self.now()
-        if self._total_at is not None and now >= self._total_at:
-            self._expired(f"total is {self._timeout.total} s")
-        elif self._first_at is not None and now >= self._first_at:
-            self._expired(f"first_byte is {self._timeout.first_byte} s")
-        elif self.since is not None and self._limit is not None and now >= self.since + self._limit:
-            self._expired(f"between_bytes is {self._limit} s")
+        at, name = self._next()
+        if self._loop.time() >= at:
+            self._expired(f"{name} is {getattr(self._timeout, name)} s")
         else:
             self._look()
             self._arm()
