@@ -9,11 +9,11 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, NamedTuple, cast
 
 MEND: Final = "Mend the input and retry the failed rows."
 ASKING: Final = ("prompt", "messages")
@@ -21,6 +21,14 @@ _BEGINNING: Final = b'{"id": '  # of every line that `append` writes
 _ROW_KEYS: Final = frozenset({"id", "index", "output", "error"})
 _DEEPEST: Final = 99
 _BOM: Final = b"\xef\xbb\xbf"
+# How a file begins that is in another encoding, the longer marks first.
+_MARKS: Final = {
+    b"\xff\xfe\x00\x00": "UTF-32",
+    b"\x00\x00\xfe\xff": "UTF-32",
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+}
+_BEGINNING_OF_A_FILE: Final = 64
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # JSON leaves them as they are, `str.splitlines` takes them for the ends of lines.
 _LINE_ENDS: Final = {0x85: r"\u0085", 0x2028: r"\u2028", 0x2029: r"\u2029"}
@@ -45,15 +53,58 @@ def opened(source: str, target: str) -> Iterator[BinaryIO]:
         raise ValueError(f"{target} is the input, too: name another file for the answers.")
     if not stdin and Path(source).is_file():
         with open(source, "rb") as file:
+            _refuse_other_formats(file, source)
             yield file
         return
     # Unbuffered: a thread that waits in a buffer's lock spoils the end of the interpreter.
     once = open(0 if stdin else source, "rb", buffering=0, closefd=not stdin)  # noqa: SIM115
-    with once, tempfile.TemporaryFile() as file:
+    name = "The standard input" if stdin else source
+    with once, _temporary(name) as file:
         with _room(Path(tempfile.gettempdir())):
             shutil.copyfileobj(once, file)
             file.flush()
+        _refuse_other_formats(file, name)
         yield file
+
+
+def _temporary(name: str) -> BinaryIO:
+    try:
+        return cast(BinaryIO, tempfile.TemporaryFile())
+    except OSError as exc:
+        raise OSError(
+            f"{name} can be read only once, so it is copied to a temporary file, and none can be "
+            f"made ({exc.strerror}). Set TMPDIR to a directory that can be written to."
+        ) from exc
+
+
+def _refuse_other_formats(file: BinaryIO, name: str) -> None:
+    file.seek(0)
+    start = file.readline(_BEGINNING_OF_A_FILE)
+    found = next((each for mark, each in _MARKS.items() if start.startswith(mark)), None)
+    if found is None and b"\0" in start:  # no JSON begins so
+        found = "UTF-16"
+    if found is not None:
+        raise ValueError(
+            f"{name} is in {found}, and rows are JSON in UTF-8. Save it as UTF-8 (in PowerShell: "
+            "`... | Set-Content -Encoding utf8 FILE` instead of `>`)."
+        )
+    if start.removeprefix(_BOM).strip() == b"[":  # some of its lines may look like rows
+        raise ValueError(_no_rows(name, "Line 1 begins a list."))
+
+
+def _no_rows(name: str, why: str) -> str:
+    return (
+        f"{name} holds no rows. Rows are JSON, one on each line: a text in quotes, or an object "
+        "with a prompt or messages; CSV, or JSON over several lines, must be converted. " + why
+    )
+
+
+class Begun(NamedTuple):
+    """How many rows there are and were answered before, and which failed before for good."""
+
+    total: int
+    answered: int
+    failed: list[Any]
 
 
 class Files:
@@ -72,16 +123,22 @@ class Files:
         """Let other runs have the output."""
         self._output.close()
 
-    def begin(self, *, retry_failed: bool) -> tuple[int, int]:
-        """Find out what is to be done; return how many rows there are, and how many are done."""
+    def begin(self, *, retry_failed: bool, ordered: bool) -> Begun:
+        """Find out what is to be done.
+
+        Rows are asked for again whose failure may pass, with `retry_failed` all that failed;
+        and it is now that a run learns whether it can put its output in order.
+        """
         failed = self._read()
-        if retry_failed:
-            for key in failed:
-                del self._done[key]
+        again = {key for key, retryable in failed.items() if retryable or retry_failed}
+        for key in again:
+            del self._done[key]
         self._check()
-        if retry_failed and (again := failed & self._lines.keys()):
-            self._rewrite(lambda row: None if "error" in row and key_of(row) in again else 0)
-        return len(self._lines), len(self._done.keys() & self._lines.keys())
+        if ordered or not again.isdisjoint(self._lines):
+            self._rewrite(ordered=ordered, without=again & self._lines.keys())
+        done = self._lines.keys() & self._done.keys()
+        still = [json.loads(key) for key in self._lines if key in failed and key not in again]
+        return Begun(len(self._lines), len(done) - len(still), still)
 
     def todo(self) -> Iterator[Row]:
         """Yield the rows that are not done."""
@@ -103,12 +160,12 @@ class Files:
 
     def put_in_order(self) -> None:
         """Bring the output into the input's order; rows not in the input come last."""
-        self._rewrite(lambda row: self._lines.get(key_of(row), sys.maxsize))
+        self._rewrite(ordered=True)
 
-    def _read(self) -> set[str]:
-        """Note the output's rows, and take away half a line; return which ones failed."""
+    def _read(self) -> dict[str, bool]:
+        """Note the output's rows, and take away half a line; return what failed, if for good."""
         self._done: dict[str, Any] = {}
-        failed = set()
+        failed: dict[str, bool] = {}
         end = 0
         with self._target.open("rb") as file:
             for number, line in enumerate(file, start=1):
@@ -121,9 +178,9 @@ class Files:
                     row = _written_row(line, f"{self._target}, line {number}")
                     key = key_of(row)
                     if "error" not in row:
-                        failed.discard(key)
-                    elif key not in self._done:
-                        failed.add(key)
+                        failed.pop(key, None)
+                    elif key not in self._done or key in failed:
+                        failed[key] = _may_pass(row["error"])
                     self._done[key] = row.get("digest")
                 if cut:
                     self._output.write(b"\n")
@@ -132,6 +189,7 @@ class Files:
     def _check(self) -> None:
         """Note the rows' lines; refuse an input that would give a row another one's answer."""
         self._lines: dict[str, int] = {}
+        wrong: list[ValueError] = []
         for number, row in _rows(self._input):
             where, key = f"{self._source}, line {number}", key_of(row)
             if key in self._lines:
@@ -148,6 +206,10 @@ class Files:
                     "answers, or give rows ids. If it failed and is mended, retry the failed rows."
                 )
             self._lines[key] = number
+            wrong += [row["prompt"]] if isinstance(row.get("prompt"), ValueError) else []
+        if wrong and len(wrong) == len(self._lines):
+            why = str(wrong[0]).removesuffix(MEND).rstrip()
+            raise ValueError(_no_rows(self._source, why))
 
     def _check_json(self, *numbers: int) -> None:
         """Refuse lines that share an id because one is broken, and so has its place as its id."""
@@ -155,9 +217,16 @@ class Files:
             if number in numbers and isinstance(row.get("prompt"), ValueError):
                 raise ValueError(f"{self._source}: {row['prompt']}")
 
-    def _rewrite(self, place: Callable[[Row], int | None]) -> None:
-        """Sort the output, without the rows that have no place, in a file that replaces it."""
-        file = _locked(self._new)  # before others can see it
+    def _rewrite(self, *, ordered: bool, without: Set[str] = frozenset()) -> None:
+        """Bring the output into order, without some failed rows, in a file that replaces it."""
+
+        def place(row: Row) -> int | None:
+            if "error" in row and key_of(row) in without:
+                return None
+            return self._lines.get(key_of(row), sys.maxsize) if ordered else 0
+
+        with _replacing(self._target):
+            file = _locked(self._new)  # before others can see it
         try:
             shutil.copymode(self._target, self._new)
             with _room(self._target), self._target.open("rb") as old:
@@ -171,7 +240,8 @@ class Files:
                         old.seek(offset)
                         new.write(old.readline())
                 os.fsync(file.fileno())
-            self._new.replace(self._target)
+            with _replacing(self._target):
+                self._new.replace(self._target)
         except BaseException:
             file.close()
             self._new.unlink(missing_ok=True)
@@ -288,6 +358,25 @@ def _written_row(line: bytes, where: str) -> Row:
         f"{where}: this is no row of an earlier run, so the file is left as it is. Name another "
         "file for the answers."
     )
+
+
+def _may_pass(error: Any) -> bool:
+    return isinstance(error, dict) and error.get("is_retryable") is True
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[None]:
+    """Say that a file cannot be replaced by a new one, and what to do."""
+    try:
+        yield
+    except BlockingIOError:  # another run's
+        raise
+    except OSError as exc:
+        raise OSError(
+            f"{path}: no new file can take its place ({exc.strerror}), which is how rows are put "
+            "in order and failed ones taken out. Make its directory writable, in a container "
+            "mount the directory rather than the file, or name another file for the answers."
+        ) from exc
 
 
 @contextmanager

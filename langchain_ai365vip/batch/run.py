@@ -20,9 +20,11 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final, TypeVar
 
+from langchain_core.callbacks import AsyncCallbackHandler
 from langchain_core.exceptions import ModelError
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, convert_to_messages
+from langchain_core.outputs import LLMResult
 from langchain_core.runnables import Runnable
 
 from langchain_ai365vip import _sync
@@ -40,9 +42,11 @@ class Progress:
 
     Attributes:
         total: Rows of the input.
-        skipped: Rows that stood in the output before.
+        skipped: Rows that were answered in earlier runs.
         answered: Rows answered in this run.
         failed: Rows that failed in this run.
+        failed_before: Ids of rows that failed in earlier runs and are not asked for again: their
+            failure is one that stays, such as a line that is not JSON.
         started: When the run began, by `time.monotonic()`.
     """
 
@@ -50,12 +54,13 @@ class Progress:
     skipped: int = 0
     answered: int = 0
     failed: int = 0
+    failed_before: list[Any] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
 
     @property
     def done(self) -> int:
         """Rows that stand in the output by now."""
-        return self.skipped + self.answered + self.failed
+        return self.skipped + len(self.failed_before) + self.answered + self.failed
 
     @property
     def rate(self) -> float:
@@ -80,11 +85,12 @@ async def abatch_file(
 
     Args:
         source: The input file; `-` is the standard input.
-        target: The output file, for one run at a time; rows that it holds are not asked again.
+        target: The output file, for one run at a time. Rows that it holds are not asked for
+            again, except those whose failure may pass (`is_retryable`).
         model: Any chat model.
         concurrency: Rows asked for at a time.
         schema: A JSON schema: answers are then objects that fit it.
-        retry_failed: Ask again for the rows that failed in earlier runs.
+        retry_failed: Ask again for all rows that failed in earlier runs.
         ordered: Bring the finished output into the order of the input; rows that are no longer
             in the input come last.
         on_progress: Called when the rows are counted, and after each row.
@@ -93,9 +99,11 @@ async def abatch_file(
         How it went.
 
     Raises:
-        ValueError: `concurrency` below 1, two rows with one id, another row in the place of one
-            that was answered, or an output that is no regular file or holds something else.
-        OSError: A file cannot be read or written, or another run writes to the output.
+        ValueError: `concurrency` below 1, an input that is not in UTF-8 or holds no rows, two
+            rows with one id, another row in the place of one that was answered, or an output
+            that is no regular file or holds something else.
+        OSError: A file cannot be read, written or, where that is needed, replaced, or another
+            run writes to the output.
     """
     if concurrency < 1:
         raise ValueError(f"concurrency must be at least 1, not {concurrency}")
@@ -110,8 +118,8 @@ async def abatch_file(
         # Before the output is taken: nobody may ever write to a pipe.
         rows = await asyncio.to_thread(stack.enter_context, opened(*names))
         files = await _whole(lambda: stack.enter_context(closing(Files(names[0], rows, names[1]))))
-        total, skipped = await _whole(lambda: files.begin(retry_failed=retry_failed))
-        progress = Progress(total, skipped)
+        begun = await _whole(lambda: files.begin(retry_failed=retry_failed, ordered=ordered))
+        progress = Progress(begun.total, begun.answered, failed_before=begun.failed)
         on_progress(progress)
         todo = _ahead(files.todo())
         async with aclosing(_concurrently(todo, answered, concurrency)) as results:
@@ -120,10 +128,10 @@ async def abatch_file(
                 progress.failed += "error" in row
                 progress.answered += "error" not in row
                 on_progress(progress)
-        if progress.done != total:
+        if progress.done != progress.total:
             raise ValueError(
-                f"{source} changed during the run: of {total} rows, {progress.done} were found "
-                "again. Run the same again once it changes no more."
+                f"{source} changed during the run: of {progress.total} rows, {progress.done} were "
+                "found again. Run the same again once it changes no more."
             )
         if ordered:
             await _whole(files.put_in_order)
@@ -171,13 +179,36 @@ async def answer_row(answer: Runnable[Any, Any], row: Row) -> Row:
         row: A `prompt` or `messages`, and of `id`, `index` and `digest` what it has.
 
     Returns:
-        The last three with an `output` or an `error`.
+        The last three with an `output` or an `error`, and of the answer what the model says:
+        `finish_reason` ("length": it was cut), `model`, and `usage`.
     """
     place: Row = {name: row[name] for name in ("id", "index", "digest") if name in row}
+    end = _End()
     try:
-        return {**place, "output": _output(await answer.ainvoke(messages_of(row)))}
+        result = await answer.ainvoke(messages_of(row), {"callbacks": [end]})
+        place["output"] = _output(result)
     except Exception as exc:  # whatever it is, it belongs to this row and stops no other
-        return {**place, "error": _error(exc)}
+        place["error"] = _error(exc)
+    return place | end.said
+
+
+class _End(AsyncCallbackHandler):
+    """What a model says of its answer, also where a parser comes behind it."""
+
+    def __init__(self) -> None:
+        self.said: Row = {}
+
+    async def on_llm_end(self, response: LLMResult, **_: Any) -> None:
+        """Note it."""
+        message = getattr(response.generations[0][0], "message", None)
+        if isinstance(message, AIMessage):
+            metadata = message.response_metadata
+            said = {
+                "finish_reason": metadata.get("finish_reason"),
+                "model": metadata.get("model_name"),
+                "usage": message.usage_metadata,
+            }
+            self.said = {name: value for name, value in said.items() if value is not None}
 
 
 def messages_of(row: Row) -> Sequence[BaseMessage] | str:

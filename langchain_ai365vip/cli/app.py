@@ -203,7 +203,11 @@ def batch(
         ),
     ] = None,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Ask again for rows that failed before.")
+        bool,
+        typer.Option(
+            "--retry-failed",
+            help="Ask again for all rows that failed before, not only where that may help.",
+        ),
     ] = False,
     ordered: Annotated[
         bool, typer.Option("--ordered", help="Bring the finished output into the input's order.")
@@ -213,8 +217,8 @@ def batch(
 ) -> None:
     """Answer the rows of a JSON Lines file.
 
-    Rows that stand in the output are not asked for again: after Ctrl-C, or worse, run the
-    same command to go on.
+    Rows that are answered in the output are not asked for again: after Ctrl-C, or worse, run
+    the same command to go on. It ends with 0 once every row is answered.
     """
     with ending(debug=debug):
         from langchain_ai365vip.cli.batch import answer_rows

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from langchain_ai365vip import ChatAI365VIP
 from langchain_ai365vip.batch import Progress, answering, batch_file
 from langchain_ai365vip.cli.exits import Exit
 from langchain_ai365vip.cli.failures import UserError
-from langchain_ai365vip.cli.terminal import note
+from langchain_ai365vip.cli.terminal import is_terminal, note
+
+EVERY = 10.0  # seconds between two lines
+_NAMED: Final = 10
 
 
 def answer_rows(
@@ -27,7 +32,7 @@ def answer_rows(
 ) -> Exit:
     """Answer the rows of a file, and say how it went."""
     try:
-        with _bar() as show:
+        with _shown() as show:
             progress = batch_file(
                 source,
                 target,
@@ -47,9 +52,20 @@ def answer_rows(
         f"{progress.answered} answered, {progress.failed} failed, {progress.skipped} were there "
         f"before: {target}"
     )
-    if progress.failed:
-        note("Failed rows hold their error; --retry-failed asks for them again.")
-    return Exit.FAILED if progress.failed else Exit.OK
+    if progress.failed_before:
+        note(f"{len(progress.failed_before)} failed before: {_some(progress.failed_before)}")
+    if progress.failed or progress.failed_before:
+        note(
+            "Failed rows hold their error. The same command asks again for those whose failure "
+            "may pass, with --retry-failed for all."
+        )
+        return Exit.FAILED
+    return Exit.OK
+
+
+def _some(ids: Sequence[Any]) -> str:
+    shown = [json.dumps(each, ensure_ascii=False) for each in ids[:_NAMED]]
+    return ", ".join([*shown, f"and {len(ids) - _NAMED} more"] if ids[_NAMED:] else shown)
 
 
 def _rows_in(target: str) -> int:
@@ -79,13 +95,42 @@ def _schema(path: Path, client: ChatAI365VIP) -> dict[str, Any]:
 
 
 @contextmanager
+def _shown() -> Iterator[Callable[[Progress], None]]:
+    """Show how far the run is: a bar at a terminal, else a line from time to time."""
+    with _bar() if is_terminal(sys.stderr) else _lines() as show:
+        yield show
+
+
+@contextmanager
+def _lines() -> Iterator[Callable[[Progress], None]]:
+    """Write a line from time to time, whether rows get done or not."""
+    seen: list[Progress] = []
+    ended = threading.Event()
+
+    def write() -> None:
+        while not ended.wait(EVERY):
+            for each in seen:
+                note(
+                    f"{each.done} of {each.total} rows, {each.failed} failed, {each.rate:.1f} "
+                    "rows/s"
+                )
+
+    thread = threading.Thread(target=write, daemon=True)
+    thread.start()
+    try:
+        yield lambda progress: seen.__setitem__(slice(None), [progress])
+    finally:
+        ended.set()
+        thread.join()
+
+
+@contextmanager
 def _bar() -> Iterator[Callable[[Progress], None]]:
-    """Show the rows done, the rate and the errors, at a terminal."""
+    """Draw the rows done, the rate and the errors."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
-    console = Console(stderr=True)
     columns = (
         BarColumn(),
         MofNCompleteColumn(),
@@ -93,7 +138,7 @@ def _bar() -> Iterator[Callable[[Progress], None]]:
         TextColumn("{task.fields[failed]} failed"),
         TimeRemainingColumn(),
     )
-    with Bar(*columns, console=console, disable=not console.is_terminal) as bar:
+    with Bar(*columns, console=Console(stderr=True)) as bar:
         # Shown once the rows are counted.
         task = bar.add_task("", visible=False, rate=0.0, failed=0)
 

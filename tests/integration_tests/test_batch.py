@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
@@ -77,10 +78,11 @@ def test_every_kind_of_row_is_answered_with_its_id(
     rows = read(target)
     # Rows that are known by their place say by which text.
     assert len({row.pop("digest") for row in (rows[0], rows[2])}) == 2
+    said = {"finish_reason": "stop", "model": "gpt-3.5-turbo"}
     assert rows == [
-        {"id": 0, "index": 0, "output": "AS TEXT"},
-        {"id": "b", "index": 1, "output": "AS A PROMPT"},
-        {"id": 2, "index": 2, "output": "Ü"},
+        {"id": 0, "index": 0, "output": "AS TEXT", **said},
+        {"id": "b", "index": 1, "output": "AS A PROMPT", **said},
+        {"id": 2, "index": 2, "output": "Ü", **said},
     ]
     assert (progress.answered, progress.failed, progress.skipped) == (3, 0, 0)
     assert seen == [(0, 3), (1, 3), (2, 3), (3, 3)]
@@ -124,19 +126,56 @@ def test_a_line_nested_too_deep_stops_no_other(
     assert second["output"] == "FINE"
 
 
-def test_a_second_run_asks_for_nothing_and_retry_failed_for_what_failed(
+def test_a_second_run_asks_again_for_what_failed_and_may_pass(
     endpoint: Endpoint, model: ChatAI365VIP, tmp_path: Path
 ) -> None:
     source = write(tmp_path / "in.jsonl", "one", "empty", "three")
     target = tmp_path / "out.jsonl"
     batch_file(source, target, model)
-    assert batch_file(source, target, model).skipped == 3
     assert endpoint.requests == 3
     endpoint.pieces = ["now"]
-    progress = batch_file(source, target, model, retry_failed=True, ordered=True)
-    assert (progress.skipped, progress.answered) == (2, 1)
+    progress = batch_file(source, target, model, ordered=True)
+    assert (progress.skipped, progress.answered, progress.failed_before) == (2, 1, [])
     assert [row["output"] for row in read(target)] == ["ONE", "now", "THREE"]
+    assert batch_file(source, target, model).skipped == 3
     assert endpoint.requests == 4
+
+
+def test_a_failure_that_stays_is_counted_named_and_asked_again_on_demand(
+    endpoint: Endpoint, model: ChatAI365VIP, tmp_path: Path
+) -> None:
+    refused = {"b", "c"}
+    endpoint.response = lambda _: (
+        web.Response(status=401)
+        if endpoint.bodies[-1]["messages"][-1]["content"] in refused
+        else None
+    )
+    source = write(tmp_path / "in.jsonl", *({"id": name, "prompt": name} for name in "abc"))
+    target = tmp_path / "out.jsonl"
+    first = batch_file(source, target, model)
+    assert (first.answered, first.failed, first.failed_before) == (1, 2, [])
+    second = batch_file(source, target, model)
+    assert (second.skipped, second.failed, second.failed_before) == (1, 0, ["b", "c"])
+    assert (second.done, second.total, endpoint.requests) == (3, 3, 3)
+    refused.clear()
+    third = batch_file(source, target, model, retry_failed=True)
+    assert (third.skipped, third.answered, third.failed_before) == (1, 2, [])
+    assert sorted(row["output"] for row in read(target)) == ["A", "B", "C"]
+
+
+def test_an_answer_that_was_cut_says_so_and_usage_stands_beside_it(
+    endpoint: Endpoint, tmp_path: Path
+) -> None:
+    endpoint.pieces = ["one two three four five six seven eight nine ten"]
+    model = ChatAI365VIP(
+        base_url=endpoint.base_url, model="gpt-4", max_tokens=2, estimate_usage=True
+    )
+    source = write(tmp_path / "in.jsonl", {"id": 0, "prompt": "Count."})
+    batch_file(source, tmp_path / "out.jsonl", model)
+    [row] = read(tmp_path / "out.jsonl")
+    assert (row["finish_reason"], row["model"]) == ("length", "gpt-4")
+    assert row["usage"].keys() >= {"input_tokens", "output_tokens", "total_tokens"}
+    assert 0 < len(row["output"]) < 20
 
 
 def test_half_a_line_of_a_killed_run_is_taken_away_and_its_row_asked_again(
@@ -192,7 +231,8 @@ def test_a_schema_makes_objects(endpoint: Endpoint, model: ChatAI365VIP, tmp_pat
     schema = {"title": "N", "type": "object", "properties": {"n": {"type": "integer"}}}
     source = write(tmp_path / "in.jsonl", "How many?")
     batch_file(source, tmp_path / "out.jsonl", model, schema=schema)
-    assert read(tmp_path / "out.jsonl")[0]["output"] == {"n": 3}
+    [row] = read(tmp_path / "out.jsonl")
+    assert (row["output"], row["finish_reason"]) == ({"n": 3}, "stop")
     del schema["title"]
     batch_file(source, tmp_path / "untitled.jsonl", model, schema=schema)
     assert read(tmp_path / "untitled.jsonl")[0]["output"] == {"n": 3}

@@ -9,6 +9,7 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -77,6 +78,20 @@ def test_rows_come_from_the_standard_input(endpoint: Endpoint, tmp_path: Path) -
         says = f"{answered} answered, 0 failed, {before} were there before"
         assert says in ran.stderr.decode()
     assert outputs(target) == {0: "ONE", 1: "TWO"}
+
+
+def test_what_can_be_read_only_once_needs_a_temporary_file(
+    model: ChatAI365VIP, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "pipe"
+    os.mkfifo(source)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with (
+        source.open("rb+", buffering=0),  # the writer's end, too: who opens the other does not wait
+        pytest.raises(OSError, match=r"pipe can be read only once.* Set TMPDIR to a directory"),
+    ):
+        batch_file(source, tmp_path / "out.jsonl", model)
+    assert not (tmp_path / "out.jsonl").exists()
 
 
 def test_a_file_named_with_a_dash_is_not_the_standard_input(
@@ -254,24 +269,25 @@ async def test_a_cancelled_run_ends_when_nothing_works_on_its_files_any_more(
 # -- two runs at once ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("retry_failed", [True, False], ids=["rewritten", "as-it-is"])
+@pytest.mark.parametrize("first", ["empty", "full"], ids=["rewritten", "as-it-is"])
 async def test_a_second_run_on_an_output_is_refused_until_the_first_one_ends(
-    endpoint: Endpoint, model: ChatAI365VIP, tmp_path: Path, retry_failed: bool
+    endpoint: Endpoint, model: ChatAI365VIP, tmp_path: Path, first: str
 ) -> None:
-    source = write(tmp_path / "in.jsonl", "empty 0", "one", "two")
+    source = write(tmp_path / "in.jsonl", first, "one", "two")
     target = tmp_path / "out.jsonl"
-    await abatch_file(write(tmp_path / "first.jsonl", "empty 0"), target, model)
+    await abatch_file(write(tmp_path / "first.jsonl", first), target, model)
     endpoint.pieces, endpoint.paced = ["now"], True
-    run = asyncio.create_task(abatch_file(source, target, model, retry_failed=retry_failed))
-    await until(lambda: endpoint.requests == 3 + retry_failed)
+    again = first == "empty"
+    run = asyncio.create_task(abatch_file(source, target, model))
+    await until(lambda: endpoint.requests == 3 + again)
     before = target.read_bytes()
-    for again in (True, False):
+    for retry_failed in (True, False):
         with pytest.raises(BlockingIOError, match=r"out\.jsonl: another run is writing"):
-            await abatch_file(source, target, model, retry_failed=again, ordered=True)
+            await abatch_file(source, target, model, retry_failed=retry_failed, ordered=True)
     assert target.read_bytes() == before
     endpoint.release_all()
-    assert (await run).answered == 2 + retry_failed
-    assert outputs(target) == {0: "now" if retry_failed else None, 1: "now", 2: "now"}
+    assert (await run).answered == 2 + again
+    assert outputs(target) == {0: "now" if again else "FULL", 1: "now", 2: "now"}
     assert (await abatch_file(source, target, model)).skipped == 3
 
 
@@ -329,8 +345,7 @@ def test_a_failed_row_that_is_no_longer_in_the_input_is_kept(
     failing = [{"id": name, "prompt": "empty"} for name in "ab"]
     batch_file(write(source, *failing), target, model)
     progress = batch_file(write(source, {"id": "b", "prompt": "full"}), target, model)
-    assert (progress.total, progress.skipped) == (1, 1)
-    batch_file(source, target, model, retry_failed=True)
+    assert (progress.total, progress.answered) == (1, 1)
     assert outputs(target) == {"a": None, "b": "FULL"}
 
 
@@ -487,6 +502,21 @@ def test_a_full_disk_is_named_and_the_same_run_goes_on(
     assert list(outputs(target)) == list(range(count)) if ordered else len(read(target)) == count
 
 
+@pytest.mark.parametrize("going", ["in order", "on, with a failed row"])
+def test_an_output_that_no_file_can_replace_is_refused_before_anything_is_asked(
+    endpoint: Endpoint, model: ChatAI365VIP, tmp_path: Path, going: str
+) -> None:
+    source, target = write(tmp_path / "in.jsonl", "one", "two"), tmp_path / "out.jsonl"
+    ordered = going == "in order"
+    if not ordered:
+        write(target, {"id": 0, "index": 0, "error": {"is_retryable": True}})
+    (tmp_path / ".out.jsonl.new").mkdir()  # in the way, as is a directory of somebody else
+    before = target.read_bytes() if target.exists() else b""
+    with pytest.raises(OSError, match=r"no new file can take its place .*Is a directory"):
+        batch_file(source, target, model, ordered=ordered)
+    assert (endpoint.requests, target.read_bytes()) == (0, before)
+
+
 # -- characters ------------------------------------------------------------------------------
 
 
@@ -529,6 +559,40 @@ def test_a_bad_line_stops_no_other(
     assert outputs(target) == {0: "ONE", 1: None, 2: "THREE"}
     [message] = [row["error"]["message"] for row in read(target) if "error" in row]
     assert says in message
+
+
+@pytest.mark.parametrize(
+    ("encoding", "named"),
+    [("utf-16", "UTF-16"), ("utf-16-le", "UTF-16"), ("utf-16-be", "UTF-16"), ("utf-32", "UTF-32")],
+)
+def test_another_encoding_is_named_and_the_file_refused(
+    endpoint: Endpoint, model: ChatAI365VIP, tmp_path: Path, encoding: str, named: str
+) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_bytes('"one"\r\n"two"\r\n'.encode(encoding))
+    with pytest.raises(ValueError, match=rf"in\.jsonl is in {named}, and rows are JSON in UTF-8"):
+        batch_file(source, target, model)
+    assert (endpoint.requests, target.exists()) == (0, False)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("id,prompt\n1,one\n2,two\n", id="csv"),
+        pytest.param('"id","prompt"\n"1","one"\n', id="csv-in-quotes"),
+        pytest.param('["one", "two"]\n', id="a-list"),
+        pytest.param('[\n  "one",\n  "two"\n]\n', id="a-list-over-lines"),
+        pytest.param('[\n  {\n    "id": 1,\n    "prompt": "one"\n  }\n]\n', id="json-over-lines"),
+    ],
+)
+def test_a_file_without_a_single_row_is_refused(
+    endpoint: Endpoint, model: ChatAI365VIP, tmp_path: Path, text: str
+) -> None:
+    source = tmp_path / "in.csv"
+    source.write_text(text)
+    with pytest.raises(ValueError, match=r"in\.csv holds no rows\. Rows are JSON.* Line 1 "):
+        batch_file(source, tmp_path / "out.jsonl", model)
+    assert endpoint.requests == 0
 
 
 @pytest.mark.parametrize("turned", [True, False], ids=["before", "after"])
@@ -583,7 +647,14 @@ def test_other_columns_are_the_users_own(model: ChatAI365VIP, tmp_path: Path) ->
     mine = {"problem": "none", "index": 7, "digest": "mine", "error": "none"}
     source = write(tmp_path / "in.jsonl", {"id": "a", "prompt": "one", **mine})
     batch_file(source, tmp_path / "out.jsonl", model)
-    assert read(tmp_path / "out.jsonl") == [{"id": "a", "index": 0, "output": "ONE"}]
+    [row] = read(tmp_path / "out.jsonl")
+    assert row == {
+        "id": "a",
+        "index": 0,
+        "output": "ONE",
+        "finish_reason": "stop",
+        "model": "gpt-3.5-turbo",
+    }
 
 
 @pytest.mark.parametrize("identity", ["\ud800", "a\u2028b", "\x85", "\u2029"], ids=ascii)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +43,55 @@ def test_rows_are_answered_retried_and_counted(
     assert endpoint.requests == 2
 
 
+def test_the_same_command_answers_the_rows_that_a_dead_endpoint_failed(
+    endpoint: Endpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text('"one"\n"two"\n')
+    endpoint.response = lambda _: web.Response(status=503, headers={"Retry-After": "0"})
+    assert batch(endpoint, str(source), "-o", str(target)) == Exit.FAILED
+    assert "0 answered, 2 failed, 0 were there before" in capsys.readouterr().err
+    endpoint.response = lambda _: None
+    assert batch(endpoint, str(source), "-o", str(target)) == Exit.OK
+    assert "2 answered, 0 failed, 0 were there before" in capsys.readouterr().err
+    assert [row["output"] for row in rows(target)] == ["Hello there!"] * 2
+
+
+def test_rows_that_failed_for_good_are_named_and_keep_the_command_from_success(
+    endpoint: Endpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text("".join(f'{{"id": "n{n}"}}\n' for n in range(12)) + '"one"\n')
+    assert batch(endpoint, str(source), "-o", str(target)) == Exit.FAILED
+    capsys.readouterr()
+    assert batch(endpoint, str(source), "-o", str(target)) == Exit.FAILED
+    said = capsys.readouterr().err
+    assert "0 answered, 0 failed, 1 were there before" in said
+    named = ", ".join(f'"n{n}"' for n in range(10))
+    assert f"12 failed before: {named}, and 2 more\n" in said
+    assert "with --retry-failed for all" in said
+
+
+def test_without_a_terminal_a_line_says_from_time_to_time_how_far_it_is(
+    endpoint: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, said = tmp_path / "in.jsonl", io.StringIO()
+    source.write_text('"one"\n"two"\n')
+    monkeypatch.setattr(sys, "stderr", said)
+    monkeypatch.setattr("langchain_ai365vip.cli.batch.EVERY", 0.01)
+    endpoint.pieces, endpoint.paced = ["x"], True
+    endpoint.release()
+
+    def go_on() -> None:
+        endpoint.wait_until(lambda: "1 of 2 rows, 0 failed, " in said.getvalue())
+        endpoint.release_all()
+
+    with ThreadPoolExecutor() as threads:
+        threads.submit(go_on)
+        assert batch(endpoint, str(source), "-o", str(tmp_path / "out.jsonl")) == Exit.OK
+    assert "1 of 2 rows, 0 failed, " in said.getvalue()
+
+
 def test_a_schema_that_is_none_is_explained(
     endpoint: Endpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -61,7 +113,8 @@ def test_a_schema_makes_objects_of_the_answers_of_the_model_that_was_named(
     endpoint.pieces = ['Sure: {"n": "3"}']
     options = ["-o", str(target), "--schema", str(schema), "--model", "gpt-4"]
     assert batch(endpoint, str(source), *options) == Exit.OK
-    assert rows(target) == [{"id": 0, "index": 0, "output": {"n": 3}}]
+    said = {"finish_reason": "stop", "model": "gpt-4"}
+    assert rows(target) == [{"id": 0, "index": 0, "output": {"n": 3}, **said}]
     assert [body["model"]["id"] for body in endpoint.bodies] == ["gpt-4"]
 
 

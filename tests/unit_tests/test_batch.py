@@ -11,6 +11,8 @@ import pytest
 from langchain_ai365vip.batch import RayRows
 from tests.endpoint import Endpoint
 
+SAID = {"finish_reason": "stop", "model": "gpt-3.5-turbo"}
+
 
 def column(*values: Any) -> np.ndarray[Any, Any]:
     """Hold objects, as the column of a block does whose values have no one size."""
@@ -42,7 +44,7 @@ def test_messages_come_as_nested_arrays(rows: RayRows, endpoint: Endpoint) -> No
     )
     assert columns["id"] == [7, 8, 9]
     assert answers(columns) == [
-        {"id": n + 7, "index": n, "output": "Hello there!"} for n in range(3)
+        {"id": n + 7, "index": n, "output": "Hello there!", **SAID} for n in range(3)
     ]
     texts = sorted(body["messages"][-1]["content"] for body in endpoint.bodies)
     assert texts == ["Hi", "Ho", "one"]
@@ -53,7 +55,7 @@ def test_a_row_without_an_id_fails_and_no_other(rows: RayRows, ids: Any) -> None
     columns = rows({"id": ids, "prompt": column("one", "two")})
     assert list(columns) == ["id", "answer"]
     first, second = answers(columns)
-    assert first == {"id": ids[0], "output": "Hello there!"}
+    assert first == {"id": ids[0], "output": "Hello there!", **SAID}
     assert (second["id"], second["error"]["type"]) == (None, "ValueError")
     assert second["error"]["message"].startswith("The row has no id.")
 
