@@ -6,7 +6,6 @@ import asyncio
 import functools
 import io
 import json
-import re
 import ssl
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
@@ -21,6 +20,7 @@ from typing_extensions import Self
 from yarl import URL
 
 from langchain_ai365vip import _protocol
+from langchain_ai365vip._checks import check_base_url, check_headers, check_proxy
 from langchain_ai365vip._cutter import ReplyCutter
 from langchain_ai365vip._failures import (
     MAX_BODY,
@@ -31,13 +31,7 @@ from langchain_ai365vip._failures import (
     transport_error,
 )
 from langchain_ai365vip._pool import ConnectionSettings, PooledSession, sessions_of
-from langchain_ai365vip._proxy import (
-    Proxy,
-    check_proxy,
-    environment_proxy,
-    parsed_url,
-    refuse_tls_in_tls,
-)
+from langchain_ai365vip._proxy import Proxy, environment_proxy, refuse_tls_in_tls
 from langchain_ai365vip._reply import Reply
 from langchain_ai365vip._secrets import Redactor
 from langchain_ai365vip._timeouts import HeadDeadline, Timeout
@@ -636,68 +630,3 @@ async def _context_for(ca_bundle: str) -> ssl.SSLContext:
             ) from exc
         _contexts[ca_bundle] = context
     return context
-
-
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 9110
-_NOT_IN_A_HEADER = re.compile("[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
-# They say where the body ends, which only who writes it knows.
-_FRAMING: Final = frozenset({"content-length", "transfer-encoding"})
-
-
-def check_headers(headers: Mapping[str, str]) -> None:
-    """Refuse headers that HTTP cannot carry, before a request is made with them.
-
-    Raises:
-        ValueError: There is such a header. The message does not repeat its value.
-    """
-    problem = next(filter(None, map(_problem_with_header, headers.items())), None)
-    if problem is not None:
-        raise ValueError(f"headers: {problem}")
-
-
-def _problem_with_header(header: tuple[object, object]) -> str | None:
-    name, value = header
-    if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
-        return f"{name!r} is no name of a header, which has letters, digits and hyphens"
-    if not isinstance(value, str) or _NOT_IN_A_HEADER.search(value):
-        return f"the value of {name!r} must be text without line ends and control characters"
-    if name.lower() in _FRAMING:
-        return f"leave out {name!r}, which follows from the body"
-    return None
-
-
-_SCHEMES: Final = frozenset({"http", "https"})
-
-
-def check_base_url(value: str, name: str = "base_url") -> str:
-    """Return the root of a server without trailing slashes.
-
-    Raises:
-        ValueError: It is not such an address, or holds credentials. The message does not
-            repeat it.
-    """
-    value = value.strip().rstrip("/")
-    problem = _problem_with_base_url(parsed_url(value))
-    if problem is not None:
-        raise ValueError(f"{name} must {problem}")
-    return value
-
-
-def _problem_with_base_url(url: URL) -> str | None:
-    if url.scheme not in _SCHEMES or not url.host:
-        return (
-            "be an http:// or https:// address, such as http://localhost:3000; left out it is "
-            "the public site"
-        )
-    if url.user is not None or url.password is not None:
-        return (
-            "hold no user or password, they would show in logs; pass api_key, or an "
-            "Authorization header in default_headers"
-        )
-    if url.query_string or url.fragment:
-        return "hold no query and no fragment: leave out what follows ? or #"
-    if url.path.endswith(_protocol.CHAT_PATH):
-        return (
-            f"be the root of the server: leave out {_protocol.CHAT_PATH}, which is appended to it"
-        )
-    return None

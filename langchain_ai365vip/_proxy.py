@@ -13,10 +13,9 @@ from urllib.request import getproxies_environment, proxy_bypass
 
 from yarl import URL
 
+from langchain_ai365vip._checks import SOCKS, check_proxy
 from langchain_ai365vip.errors import AI365VIPProxyError
 
-_SOCKS: Final = frozenset({"socks4", "socks4a", "socks5", "socks5h"})
-_SCHEMES: Final = _SOCKS | {"http", "https"}
 _TLS_IN_TLS: Final = sys.version_info >= (3, 11)
 
 
@@ -29,38 +28,7 @@ class Proxy:
     @property
     def is_socks(self) -> bool:
         """Whether it is a part of the connector; an HTTP proxy is named per request."""
-        return self.url.scheme in _SOCKS
-
-
-def check_proxy(value: str | None, name: str = "proxy") -> str | None:
-    """Return a proxy's address; blank means none.
-
-    Raises:
-        ValueError: It is no such address. The message does not repeat it.
-    """
-    value = (value or "").strip()
-    if not value:
-        return None
-    problem = _problem_with_proxy(parsed_url(value))
-    if problem is not None:
-        raise ValueError(f"{name} must {problem}")
-    return value
-
-
-def _problem_with_proxy(url: URL) -> str | None:
-    if url.scheme not in _SCHEMES:
-        return (
-            "be an http://, https://, socks4:// or socks5:// address, such as http://localhost:8080"
-        )
-    return None if url.host else "name a host, as in http://localhost:8080"
-
-
-def parsed_url(value: str) -> URL:
-    """Return a URL, an empty one for what cannot be read as one."""
-    try:
-        return URL(value)
-    except ValueError:
-        return URL()
+        return self.url.scheme in SOCKS
 
 
 def environment_proxy(url: URL) -> Proxy | None:

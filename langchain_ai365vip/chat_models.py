@@ -51,14 +51,9 @@ from pydantic import (
 from typing_extensions import Self
 
 from langchain_ai365vip import _sync
+from langchain_ai365vip._checks import check_base_url, check_headers, check_proxy
 from langchain_ai365vip._chunks import PROVIDER, ChunkWriter, text_chunk, with_errors
-from langchain_ai365vip._client import (
-    AI365VIP,
-    AvailableModel,
-    OnRetry,
-    check_base_url,
-    check_headers,
-)
+from langchain_ai365vip._client import AI365VIP, AvailableModel, OnRetry
 from langchain_ai365vip._cutter import stop_texts
 from langchain_ai365vip._messages import REMIND_AFTER, count_message_tokens, to_wire
 from langchain_ai365vip._object_parser import ObjectParser
@@ -74,7 +69,6 @@ from langchain_ai365vip._protocol import (
     check_extra_body,
     check_special_tokens,
 )
-from langchain_ai365vip._proxy import check_proxy
 from langchain_ai365vip._structured import Schema, titled
 from langchain_ai365vip._timeouts import Timeout
 from langchain_ai365vip._tokens import best_counter, loaded_counter, token_ids

@@ -38,6 +38,7 @@ LAYERS: list[set[str]] = [
         "_content",
         "_foreign",
         "_proxy",
+        "_checks",
     },
     {"_tokens", "_profiles", "_structured", "_reply"},
     {"_cutter", "_messages", "_client"},
