@@ -18,10 +18,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic.v1 import BaseModel as BaseModelV1
 from pydantic.v1 import ValidationError as ValidationErrorV1
 
-from langchain_ai365vip._json_check import schema_errors
-from langchain_ai365vip._json_coerce import coerce
-from langchain_ai365vip._json_schema import has_foreign_keys, resolve
 from langchain_ai365vip._json_text import read_json
+from langchain_ai365vip._parsing.coercion import coerce
+from langchain_ai365vip._parsing.schemas import has_foreign_keys, is_list, schema_errors
 from langchain_ai365vip._scan import ObjectFinder, Source, split
 from langchain_ai365vip._scan import Value as ScannedValue
 from langchain_ai365vip._tool_calls import ARGUMENT_KEYS
@@ -149,8 +148,7 @@ class Schema:
     @property
     def opening(self) -> str:
         """The bracket that it begins with: pydantic's root models may ask for a list."""
-        schema = resolve(self.json_schema, self.json_schema)
-        return "[" if isinstance(schema, Mapping) and schema.get("type") == "array" else "{"
+        return "[" if is_list(self.json_schema) else "{"
 
     def _read_object(self, found: ScannedValue) -> Found:
         try:

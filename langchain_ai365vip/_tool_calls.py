@@ -7,10 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from langchain_ai365vip._json_check import schema_errors
-from langchain_ai365vip._json_coerce import coerce
-from langchain_ai365vip._json_schema import fields, has_foreign_keys, required
 from langchain_ai365vip._json_text import Json, read_json
+from langchain_ai365vip._parsing.coercion import coerce
+from langchain_ai365vip._parsing.schemas import fields, has_foreign_keys, required, schema_errors
 
 NAME_KEYS = ("name", "tool_name", "function_name", "tool", "function", "action")
 """Keys whose text is the tool's name, in the order in which they are believed."""

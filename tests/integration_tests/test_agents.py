@@ -276,7 +276,7 @@ CORRECTED: list[Turn] = [
     ("assistant", MISFIT),
     (
         "user",
-        "That reply is not the JSON object that was asked for: degrees: is required and missing\n"
+        "That reply is not the JSON object that was asked for: 'degrees' is required and missing\n"
         "Write it again, corrected. Reply with the whole JSON object only, no other text.",
     ),
 ]
@@ -373,7 +373,7 @@ def test_a_call_that_does_not_fit_its_tool_is_mended_before_the_agent_sees_it(
     assert gist(state["messages"][1:]) == said
     wrong = (
         "The function call in that reply cannot be carried out:\n"
-        "- The arguments are not valid: city: is required and missing.\n"
+        "- The arguments are not valid: 'city' is required and missing.\n"
         f"Write it again, corrected. Reply with the call only, no other text:\n{WRITTEN}"
     )
     first, last = two_requests(TOLD, DEFAULT)

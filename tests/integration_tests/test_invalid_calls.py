@@ -17,7 +17,9 @@ from tests.endpoint import Endpoint, in_turn
 from tests.integration_tests.agent_kit import Request, asked, gist
 from tests.integration_tests.test_tools import ADD, BROKEN, add, merged
 
-ERROR = 'The arguments are not valid: b: is required and missing; a: "one" is not of type integer.'
+ERROR = (
+    "The arguments are not valid: 'b' is required and missing; 'a' must be an integer, not 'one'."
+)
 ARGS = f"[invalid tool call}} {ERROR}\n{BROKEN}"
 
 

@@ -29,8 +29,8 @@ ADD_9 = call("add", a=1, b=9)
 CUT = ADD[: ADD.index('"b"')]
 OBJECT = '{"setup": "s", "punchline": "p"}'
 ONE, NINE = {"a": 1, "b": 2}, {"a": 1, "b": 9}
-INVALID = "The arguments are not valid: b: is required and missing; "
-INVALID += 'a: "one" is not of type integer.'
+INVALID = "The arguments are not valid: 'b' is required and missing; "
+INVALID += "'a' must be an integer, not 'one'."
 CUT_OFF = "The reply ended inside this call."
 JOKE = {
     "type": "json_schema",
@@ -209,7 +209,7 @@ def test_the_correction_says_which_calls_stand_and_repeats_are_left_out(
 
 HALF = call("Joke", setup="s")
 LONG_ADD = call("add", a=1, b=int("2" * 200))
-MISSING = "The arguments are not valid: punchline: is required and missing."
+MISSING = "The arguments are not valid: 'punchline' is required and missing."
 
 
 @pytest.mark.parametrize(

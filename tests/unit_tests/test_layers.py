@@ -23,9 +23,9 @@ MODULES = {
 # The layers of the README's picture: a module imports from its own layer and those below.
 LAYERS: list[set[str]] = [
     {
-        *{"errors", "_version", "_scan", "_json_text", "_json_schema", "_timeouts"},
+        *{"errors", "_version", "_scan", "_json_text", "_timeouts"},
         *{"_sync", "_echoes", "_secrets"},
-        *{"_json_check", "_json_coerce", "_patterns", "batch.files"},
+        *{"_parsing", "_parsing.schemas", "_parsing.coercion", "batch.files"},
     },
     {
         "_protocol",

@@ -112,7 +112,7 @@ def test_what_does_not_fit_has_a_problem_that_names_the_field(schema: Any) -> No
         found = wanted.read(f"Here: {reply}")
         assert found.text == reply
         assert found.problem is not None
-        assert found.problem.startswith(("setup: ", "rating: "))
+        assert found.problem.startswith(("setup: ", "rating: ", "'setup' ", "'rating' "))
         assert wanted.problem(json.loads(reply)) is not None
     assert wanted.problem(json.loads(GOOD)) is None
 
@@ -142,7 +142,7 @@ def test_a_typed_dict_is_checked() -> None:
     wanted = Schema.of(JokeDict)
     assert wanted.read('{"setup": 3}') == Found('{"setup": "3"}')
     assert Schema.of(Partial).read('{"rating": 3}').problem is None
-    assert wanted.problem({"rating": 3}) == "setup: is required and missing"
+    assert wanted.problem({"rating": 3}) == "'setup' is required and missing"
 
 
 def test_the_class_has_the_last_word() -> None:
@@ -180,7 +180,7 @@ def test_a_response_format_is_a_schema() -> None:
     strict = {"name": "joke", "schema": JOKE_SCHEMA, "strict": True}
     wanted = Schema.of_response_format({"type": "json_schema", "json_schema": strict})
     assert (wanted.name, wanted.json_schema) == ("joke", JOKE_SCHEMA)
-    assert wanted.read("{}").problem == "setup: is required and missing"
+    assert wanted.read("{}").problem == "'setup' is required and missing"
 
 
 def test_a_response_format_may_want_any_object() -> None:

@@ -458,7 +458,7 @@ REPLIES: dict[str, tuple[str, list[Seen]]] = {
             (
                 "invalid",
                 "weather",
-                "The arguments are not valid: city: is required and missing.",
+                "The arguments are not valid: 'city' is required and missing.",
                 tag('{"name": "weather", "arguments": {"days": 1}}'),
             )
         ],
@@ -469,7 +469,7 @@ REPLIES: dict[str, tuple[str, list[Seen]]] = {
             (
                 "invalid",
                 "weather",
-                'The arguments are not valid: days: "soon" is not of type integer.',
+                "The arguments are not valid: 'days' must be an integer, not 'soon'.",
                 tag('{"name": "weather", "arguments": {"city": "Paris", "days": "soon"}}'),
             )
         ],
@@ -628,7 +628,7 @@ FORMS: dict[str, tuple[str, list[Seen]]] = {
     ),
     "Qwen3-Coder, an argument of another type": only_invalid(
         "weather",
-        'The arguments are not valid: days: "soon" is not of type integer.',
+        "The arguments are not valid: 'days' must be an integer, not 'soon'.",
         QWEN_ROME.replace("2", "soon"),
     ),
     "Qwen3-Coder, an unknown tool in the tag": only_invalid(

@@ -270,7 +270,7 @@ def test_a_selection_of_tools_that_do_not_exist_is_asked_for_again(
     choosing = selecting(endpoint)
     wrong = (
         "The function call in that reply cannot be carried out:\n"
-        '- The arguments are not valid: tools[0]: "wether" is not one of "weather", "clock".\n'
+        "- The arguments are not valid: 'tools[0]' must be 'weather' or 'clock', not 'wether'.\n"
         "Write it again, corrected. Reply with the call only, no other text:\n"
         '<tool_call>\n{"name": <function-name>, "arguments": <args-json-object>}\n</tool_call>'
     )
