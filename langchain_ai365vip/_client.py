@@ -628,5 +628,6 @@ async def _context_for(ca_bundle: str) -> ssl.SSLContext:
                 f"ca_bundle={ca_bundle!r} cannot be read as a PEM file of certificates: {exc}. "
                 "Pass the path of one, or leave it out to trust this system's authorities."
             ) from exc
-        _contexts[ca_bundle] = context
+        # Calls at once may each have read it; connections are shared by the context.
+        context = _contexts.setdefault(ca_bundle, context)
     return context

@@ -1,9 +1,10 @@
-"""TLS: certificates that hold and that do not, bundles, contexts, and what is advertised."""
+"""TLS: certificates that hold and that do not, bundles, and contexts."""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -158,3 +159,20 @@ async def test_leaving_a_stream_over_tls_hangs_up_at_once(authority: Authority) 
         for _ in range(2):
             await asyncio.sleep(0)
         assert server.connections[0].closed_by_client.wait(PATIENCE)
+
+
+async def test_calls_at_once_with_a_bundle_leave_connections_for_each_other(
+    authority: Authority,
+) -> None:
+    count = 5
+    all_are_there = threading.Barrier(count)
+
+    def together(x: Exchange) -> None:
+        all_are_there.wait(PATIENCE)
+        answer(x)
+
+    with FaultServer(together, tls=authority.server("127.0.0.1")) as server:
+        model = _model(server.url, ca_bundle=authority.bundle)
+        for _ in range(2):
+            await asyncio.gather(*(model.ainvoke("x") for _ in range(count)))
+        assert len(server.connections) == count
