@@ -34,7 +34,7 @@ from langchain_ai365vip._pool import ConnectionSettings, PooledSession, sessions
 from langchain_ai365vip._proxy import Proxy, environment_proxy, refuse_tls_in_tls
 from langchain_ai365vip._reply import Reply
 from langchain_ai365vip._secrets import Redactor
-from langchain_ai365vip._timeouts import HeadDeadline, Timeout
+from langchain_ai365vip._timeouts import HeadDeadline, IdleConnectionError, Timeout
 from langchain_ai365vip._tokens import best_counter, server_counter, utf8_length
 from langchain_ai365vip.errors import (
     AI365VIPAPIError,
@@ -67,6 +67,13 @@ class AvailableModel(NamedTuple):
     name: str
 
 
+@dataclass(slots=True)
+class _Connections:
+    """Which connections a request may go out on, its retries and redirects included."""
+
+    only_new: bool = False
+
+
 @dataclass(frozen=True, repr=False, slots=True)
 class _Request:
     """A request ready to be sent. No repr: it holds the key."""
@@ -74,6 +81,7 @@ class _Request:
     url: URL
     body: bytes
     headers: Mapping[str, str]
+    connections: _Connections = field(default_factory=_Connections)
 
 
 @dataclass(frozen=True)
@@ -355,7 +363,7 @@ class AI365VIP:
         """Send once; return the reply, or the request to where a harmless redirect points."""
         loop = asyncio.get_running_loop()
         pooled = sessions_of(loop).get(self._settings(proxy))
-        deadline = HeadDeadline(loop, self.timeout, total_at)
+        deadline = HeadDeadline(loop, self.timeout, total_at, request.connections.only_new)
         # From before its head on: a sibling's aclose() must not cut it.
         with pooled:
             response = await self._head(request, pooled, proxy, deadline, redact)
@@ -396,10 +404,14 @@ class AI365VIP:
                         allow_redirects=False,
                         trace_request_ctx=deadline,
                     )
+            except IdleConnectionError:
+                continue  # given up before anything was sent on it
             except Exception as exc:
                 # A kept-alive connection that the server closed as the request was on its
-                # way says nothing about the server: again, until one is new.
+                # way says nothing about the server. But it may have read the request, so it
+                # gets it once more at most: from now on on new connections only.
                 if deadline.was_stale and isinstance(exc, _STALE):
+                    request.connections.only_new = deadline.only_new = True
                     continue
                 error = transport_error(
                     exc,

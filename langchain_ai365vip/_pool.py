@@ -281,9 +281,14 @@ def _trace_config() -> aiohttp.TraceConfig:
     async def reused(_session: Any, context: Any, _params: Any) -> None:
         context.trace_request_ctx.connected(reused=True)
 
+    async def sending(_session: Any, context: Any, _params: Any) -> None:
+        # aiohttp calls this when the connection is chosen, and nothing is written yet.
+        context.trace_request_ctx.sending()
+
     config = aiohttp.TraceConfig()
     config.on_connection_queued_start.append(queued)
     config.on_connection_create_start.append(connecting)
     config.on_connection_create_end.append(connected)
     config.on_connection_reuseconn.append(reused)
+    config.on_request_headers_sent.append(sending)
     return config

@@ -70,6 +70,10 @@ _STALE_WITHIN: Final = 2.0
 _QUEUED: Final = "waiting for one of max_connections to be free"
 
 
+class IdleConnectionError(Exception):
+    """A connection that was idle came up where only a new one will do; it is closed then."""
+
+
 class HeadDeadline:
     """A deadline over the steps up to the response head, moved on as they pass.
 
@@ -79,6 +83,7 @@ class HeadDeadline:
     Attributes:
         step: What is under way, in words.
         step_at: When its own limit passes (loop time).
+        only_new: Whether no connection will do that was idle.
     """
 
     __slots__ = (
@@ -88,14 +93,20 @@ class HeadDeadline:
         "_scope",
         "_timeout",
         "_total_at",
+        "only_new",
         "step",
         "step_at",
     )
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, timeout: Timeout, total_at: float | None
+        self,
+        loop: asyncio.AbstractEventLoop,
+        timeout: Timeout,
+        total_at: float | None,
+        only_new: bool,
     ) -> None:
         self._loop = loop
+        self.only_new = only_new
         self._timeout = timeout
         self._total_at = total_at
         self._scope: Any = None
@@ -126,6 +137,15 @@ class HeadDeadline:
         """Note that a connection is there: from now on the server is what we wait for."""
         self._reused_at = self._loop.time() if reused else None
         self._enter("waiting for the first byte of the reply", "first_byte")
+
+    def sending(self) -> None:
+        """Refuse to send on a connection that was idle, where that will not do.
+
+        Raises:
+            IdleConnectionError: It was; aiohttp closes it.
+        """
+        if self.only_new and self._reused_at is not None:
+            raise IdleConnectionError
 
     @property
     def was_stale(self) -> bool:

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,6 +35,7 @@ from tests.faults.cases import (
     reset_before_head,
 )
 from tests.faults.server import PATIENCE, Exchange, FaultServer, Script
+from tests.integration_tests.network_kit import Authority
 
 Model = Callable[..., ChatAI365VIP]
 
@@ -240,21 +243,68 @@ async def test_what_a_server_says_unasked_is_no_answer_to_the_next_request(
         assert len(server.connections) == 2
 
 
-@pytest.mark.usefixtures("unhurried")
-def test_several_stale_connections_in_a_row_cost_no_retry(model: Model) -> None:
-    all_are_open = threading.Barrier(3)
+IDLE = 12
+
+
+def _idle_ones() -> list[Script]:
+    """Answer as many requests as there shall be idle connections, each on its own."""
+    all_are_open = threading.Barrier(IDLE)
 
     def together(exchange: Exchange) -> None:
         all_are_open.wait(PATIENCE)
         answer(exchange)
 
-    async def calls(patient: ChatAI365VIP) -> None:
-        await asyncio.gather(*(patient.ainvoke(PROMPT) for _ in range(3)))
-        assert (await patient.ainvoke(PROMPT)).text == ANSWER
+    return [together] * IDLE
 
-    with FaultServer(*[together] * 3, *[close_before_head] * 3, answer) as server:
-        asyncio.run(calls(model(server.url, max_retries=0)))
-        assert (server.requests, len(server.connections)) == (7, 4)
+
+async def _all_open(model: ChatAI365VIP) -> None:
+    await asyncio.gather(*(model.ainvoke(PROMPT) for _ in range(IDLE)))
+
+
+@pytest.mark.usefixtures("unhurried")
+async def test_several_stale_connections_cost_no_retry(model: Model) -> None:
+    with FaultServer(*_idle_ones(), close_before_head, answer) as server:
+        patient = model(server.url, max_retries=0)
+        await _all_open(patient)
+        assert (await patient.ainvoke(PROMPT)).text == ANSWER
+        assert (server.requests, len(server.connections)) == (IDLE + 2, IDLE + 1)
+
+
+@pytest.mark.usefixtures("unhurried")
+@pytest.mark.parametrize("way", ["alone", "two at once", "TLS", "proxy", "list_models"])
+@pytest.mark.parametrize("lost", [close_before_head, reset_before_head])
+@pytest.mark.parametrize("max_retries", [0, 2])
+async def test_a_request_that_every_connection_loses_is_sent_once_more_than_max_retries_say(
+    way: str, lost: Script, max_retries: int, model: Model, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path)
+    tls = authority.server("127.0.0.1") if way == "TLS" else None
+    with FaultServer(*_idle_ones(), lost, tls=tls) as server:
+        fields: dict[str, Any] = {"max_retries": max_retries}
+        if way == "TLS":
+            fields["ca_bundle"] = authority.bundle
+        if way == "proxy":
+            fields |= {"base_url": "http://models.test", "proxy": server.url}
+        patient = model(**{"url": server.url, **fields})
+        await _all_open(patient)
+        ask = patient.alist_models if way == "list_models" else partial(patient.ainvoke, PROMPT)
+        calls = [ask() for _ in range(2 if way == "two at once" else 1)]
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        assert all(type(each) is errors.AI365VIPConnectionError for each in outcomes)
+        assert server.requests == IDLE + len(calls) * (max_retries + 2)
+        # All but the first time on new ones.
+        assert len(server.connections) == IDLE + len(calls) * (max_retries + 1)
+
+
+@pytest.mark.usefixtures("unhurried")
+async def test_a_retry_that_meets_a_stale_connection_is_repeated_once(model: Model) -> None:
+    busy = replying("503 Service Unavailable", "Error", "Retry-After: 0")
+    with FaultServer(*_idle_ones(), busy, close_before_head) as server:
+        patient = model(server.url, max_retries=2)
+        await _all_open(patient)
+        with pytest.raises(errors.AI365VIPConnectionError):
+            await patient.ainvoke(PROMPT)
+        assert server.requests == IDLE + 4
 
 
 def test_a_kept_alive_connection_that_is_lost_in_the_midst_of_the_work_costs_a_retry(
