@@ -11,13 +11,15 @@ import importlib
 import signal
 import sys
 
-_INTERRUPTED = 130
+from langchain_ai365vip.cli.exits import Exit, ending_signals
+
 _EXTRA = ("typer", "rich")
 _MISSING = 'The command line is an extra of the package: pip install "langchain-ai365vip[cli]"\n'
 
 
 def main() -> None:
     """Run the command with the arguments of this process, and exit with its code."""
+    _end_by_signals()
     try:
         for module in _EXTRA:
             importlib.import_module(module)
@@ -29,8 +31,22 @@ def main() -> None:
 
         run()
     except (KeyboardInterrupt, SystemExit) as end:  # the former before a command had begun
-        if isinstance(end, SystemExit) and end.code != _INTERRUPTED:
+        if isinstance(end, SystemExit) and end.code != Exit.INTERRUPTED:
             raise
         # One more Ctrl-C while the interpreter ends would end it otherwise.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        sys.exit(_INTERRUPTED)
+        for each in (signal.SIGINT, *ending_signals()):
+            signal.signal(each, signal.SIG_IGN)
+        sys.exit(Exit.INTERRUPTED)
+
+
+def _end_by_signals() -> None:
+    """Let signals end the process as Ctrl-C does.
+
+    Left alone, they do not end a process 1, as a container's command is.
+    """
+
+    def end(*_: object) -> None:
+        sys.exit(Exit.INTERRUPTED)
+
+    for each in ending_signals():
+        signal.signal(each, end)

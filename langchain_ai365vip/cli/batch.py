@@ -43,7 +43,7 @@ def answer_rows(
                 ordered=ordered,
                 on_progress=show,
             )
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):  # the latter by SIGTERM or SIGHUP
         raise KeyboardInterrupt(
             f"Stopped; {_rows_in(target)} rows are in {target}. Run the same command again to go "
             "on."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,8 +29,14 @@ MEANINGS: Final[dict[Exit, str]] = {
     Exit.USAGE: "wrong options or arguments",
     Exit.NOT_REACHED: "the endpoint was not reached, broke off, or took too long",
     Exit.REFUSED: "the endpoint refused: the key, the model, the request, or its number",
-    Exit.INTERRUPTED: "ended by Ctrl-C",
+    Exit.INTERRUPTED: "ended by Ctrl-C, SIGTERM or SIGHUP",
 }
+
+
+def ending_signals() -> list[signal.Signals]:
+    """Return what ends a command besides Ctrl-C, but for what it was told to ignore."""
+    found = [each for each in signal.Signals if each.name in ("SIGTERM", "SIGHUP")]
+    return [each for each in found if signal.getsignal(each) is not signal.SIG_IGN]
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from langchain_ai365vip.cli.endpoints import loaded
+from langchain_ai365vip.cli.exits import ending_signals
 from langchain_ai365vip.cli.failures import UserError
 from langchain_ai365vip.cli.terminal import note, say
 from langchain_ai365vip.server import LocalServer
@@ -81,7 +82,7 @@ def key(option: str | None) -> str | None:
 
 
 def serve(model: Any, **options: Any) -> None:
-    """Serve a model until SIGINT or SIGTERM; a second signal cuts the replies under way."""
+    """Serve a model until SIGINT, SIGTERM or SIGHUP; a second signal cuts the replies under way."""
     try:
         server = LocalServer(model, **options)
     except ValueError as exc:
@@ -106,7 +107,7 @@ def serve(model: Any, **options: Any) -> None:
 
 @contextmanager
 def _on_signals(stop: threading.Event) -> Iterator[None]:
-    """Set an event at the first SIGINT or SIGTERM; a second one acts as usual."""
+    """Set an event at the first signal to end; a second one acts as usual."""
 
     def handle(*_: Any) -> None:
         stop.set()
@@ -116,7 +117,8 @@ def _on_signals(stop: threading.Event) -> Iterator[None]:
         for signum, handler in before.items():
             signal.signal(signum, handler)
 
-    before = {signum: signal.signal(signum, handle) for signum in (signal.SIGINT, signal.SIGTERM)}
+    ending = (signal.SIGINT, *ending_signals())
+    before = {signum: signal.signal(signum, handle) for signum in ending}
     try:
         yield
     finally:
