@@ -52,6 +52,7 @@ _LARGE_BODY: Final = 2**20
 _LONGEST_LIST: Final = 16_000_000
 _FOR_AN_ERRORS_BODY: Final = 10.0
 
+Admit = Callable[[], Awaitable[None]]
 OnRetry = Callable[[tenacity.RetryCallState], Awaitable[None] | None]
 
 
@@ -244,19 +245,26 @@ class AI365VIP:
         if held:
             yield "".join(held)
 
-    async def open(self, payload: Mapping[str, Any], *, on_retry: OnRetry | None = None) -> Reply:
+    async def open(
+        self,
+        payload: Mapping[str, Any],
+        *,
+        on_retry: OnRetry | None = None,
+        admit: Admit | None = None,
+    ) -> Reply:
         """Send a conversation and return its reply, once its first text is there.
 
         Args:
             payload: What `_protocol.chat_payload` builds; `key` is filled in here.
             on_retry: Called before each retry.
+            admit: Awaited before each attempt, retries too: what bounds their rate.
 
         Raises:
             AI365VIPError: The request failed, after the retries.
         """
         await _refuse_what_the_server_would_trim(payload)
         request = self._request(_protocol.CHAT_PATH, payload)
-        return await self._open_with_retries(request, on_retry)
+        return await self._open_with_retries(request, on_retry, admit)
 
     async def list_models(self) -> list[AvailableModel]:
         """Ask the endpoint for its models (`POST /api/models`).
@@ -279,7 +287,7 @@ class AI365VIP:
         )
 
     async def _text(self, request: _Request) -> str:
-        reply = await self._open_with_retries(request, None)
+        reply = await self._open_with_retries(request)
         length = 0
         try:
             # A body without an end would fill the memory.
@@ -314,9 +322,11 @@ class AI365VIP:
             headers.update(self.headers)
         return _Request(address.url, body, headers)
 
-    async def _open_with_retries(self, request: _Request, on_retry: OnRetry | None) -> Reply:
+    async def _open_with_retries(
+        self, request: _Request, on_retry: OnRetry | None = None, admit: Admit | None = None
+    ) -> Reply:
         try:
-            return await self._open_once(request)
+            return await self._open_once(request, admit)
         except AI365VIPError as exc:
             if self.max_retries == 0 or not _is_retryable(exc):
                 raise
@@ -327,7 +337,7 @@ class AI365VIP:
         async def attempt() -> Reply:
             if failures:
                 raise failures.pop()
-            return await self._open_once(request)
+            return await self._open_once(request, admit)
 
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(_is_retryable),
@@ -339,7 +349,9 @@ class AI365VIP:
         reply: Reply = await retrying(attempt)
         return reply
 
-    async def _open_once(self, request: _Request) -> Reply:
+    async def _open_once(self, request: _Request, admit: Admit | None) -> Reply:
+        if admit is not None:
+            await admit()
         # Redirects stay with one origin, so that the proxy stays the same, too.
         proxy = self._proxy_for(request.url)
         redact = self._redactor(proxy)

@@ -53,7 +53,7 @@ from typing_extensions import Self
 from langchain_ai365vip import _sync
 from langchain_ai365vip._checks import check_base_url, check_headers, check_proxy
 from langchain_ai365vip._chunks import PROVIDER, ChunkWriter, text_chunk, with_errors
-from langchain_ai365vip._client import AI365VIP, AvailableModel, OnRetry
+from langchain_ai365vip._client import AI365VIP, Admit, AvailableModel, OnRetry
 from langchain_ai365vip._cutter import stop_texts
 from langchain_ai365vip._messages import REMIND_AFTER, count_message_tokens, to_wire
 from langchain_ai365vip._object_parser import ObjectParser
@@ -610,7 +610,11 @@ class ChatAI365VIP(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | CallbackManagerForLLMRun | None,
     ) -> Turn:
         return Turn(
-            functools.partial(call.client.open, on_retry=_on_retry(run_manager)),
+            functools.partial(
+                call.client.open,
+                on_retry=_on_retry(run_manager),
+                admit=_admission(self.rate_limiter),
+            ),
             call.payload,
             call.rules,
             functools.partial(self._counter, call.model),
@@ -980,6 +984,21 @@ def _on_retry(
     run_manager: AsyncCallbackManagerForLLMRun | CallbackManagerForLLMRun | None,
 ) -> OnRetry:
     return _log_retry if run_manager is None else run_manager.on_retry
+
+
+def _admission(limiter: BaseRateLimiter | None) -> Admit | None:
+    """Return what lets the requests of a call through; for the first, core has asked already."""
+    if limiter is None:
+        return None
+    further = False
+
+    async def admit() -> None:
+        nonlocal further
+        if further:
+            await limiter.aacquire(blocking=True)
+        further = True
+
+    return admit
 
 
 def _log_retry(state: tenacity.RetryCallState) -> None:

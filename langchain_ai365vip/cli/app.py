@@ -193,6 +193,12 @@ def batch(
     ],
     *,
     concurrency: Annotated[int, typer.Option(min=1, help="Rows asked for at a time.")] = 16,
+    rate: Annotated[
+        int | None,
+        typer.Option(
+            metavar="NUMBER", min=1, help="Requests a minute at most, retries and corrections too."
+        ),
+    ] = None,
     schema: Annotated[
         Path | None,
         typer.Option(
@@ -221,10 +227,10 @@ def batch(
     the same command to go on. It ends with 0 once every row is answered.
     """
     with ending(debug=debug):
-        from langchain_ai365vip.cli.batch import answer_rows
+        from langchain_ai365vip.cli.batch import answer_rows, limiter
         from langchain_ai365vip.cli.endpoints import opened
 
-        with opened(target) as client:
+        with opened(target, rate_limiter=rate and limiter(rate)) as client:
             code = answer_rows(
                 client,
                 source,

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from langchain_core.rate_limiters import InMemoryRateLimiter
+
 from langchain_ai365vip import ChatAI365VIP
 from langchain_ai365vip.batch import Progress, answering, batch_file
 from langchain_ai365vip.cli.exits import Exit
@@ -18,6 +20,14 @@ from langchain_ai365vip.cli.terminal import is_terminal, note
 
 EVERY = 10.0  # seconds between two lines
 _NAMED: Final = 10
+
+
+def limiter(per_minute: int) -> InMemoryRateLimiter:
+    """Return what lets so many requests a minute through, one by one."""
+    return InMemoryRateLimiter(
+        requests_per_second=per_minute / 60,
+        check_every_n_seconds=min(0.1, 6 / per_minute),  # a tenth of the time between two
+    )
 
 
 def answer_rows(

@@ -40,7 +40,7 @@ from langchain_ai365vip.errors import (
     AI365VIPTimeoutError,
     AI365VIPUnsupportedContentError,
 )
-from tests.endpoint import Endpoint
+from tests.endpoint import Endpoint, in_turn
 from tests.integration_tests.agent_kit import Gist, Request, asked, gist
 
 pytestmark = pytest.mark.filterwarnings(
@@ -935,6 +935,25 @@ async def test_a_rate_limiter_is_asked_once_a_call(endpoint: Endpoint, call: Way
     model = ChatAI365VIP(base_url=endpoint.base_url, rate_limiter=limiter)
     assert gist([await call(model)]) == HELLO
     assert (limiter.acquired, asked(endpoint)) == (1, [UNNAMED])
+
+
+@pytest.mark.parametrize("way", ["invoke", "ainvoke"])
+async def test_a_rate_limiter_is_asked_for_retries_and_corrections_too(
+    endpoint: Endpoint, way: str
+) -> None:
+    limiter = CountingLimiter()
+    failing = [web.Response(status=503, headers={"Retry-After": "0"})]
+    endpoint.response = lambda _: failing.pop() if failing else None
+    endpoint.pieces = in_turn(["No object."], ['{"n": 3}'])
+    model = ChatAI365VIP(base_url=endpoint.base_url, rate_limiter=limiter)
+    schema = {"title": "N", "type": "object", "properties": {"n": {"type": "integer"}}}
+    structured = model.with_structured_output(schema, method="json_schema")
+    if way == "invoke":
+        answer = await asyncio.to_thread(structured.invoke, "How many?")
+    else:
+        answer = await structured.ainvoke("How many?")
+    assert answer == {"n": 3}
+    assert (limiter.acquired, endpoint.requests) == (3, 3)
 
 
 # -- closing and connections -----------------------------------------------------------------------

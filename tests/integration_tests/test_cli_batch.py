@@ -6,6 +6,7 @@ import io
 import json
 import signal
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,24 @@ def test_rows_that_failed_for_good_are_named_and_keep_the_command_from_success(
     named = ", ".join(f'"n{n}"' for n in range(10))
     assert f"12 failed before: {named}, and 2 more\n" in said
     assert "with --retry-failed for all" in said
+
+
+def test_requests_are_no_more_than_the_rate_allows(endpoint: Endpoint, tmp_path: Path) -> None:
+    source = tmp_path / "in.jsonl"
+    source.write_text("".join(f'"row {n}"\n' for n in range(4)))
+    failing = [web.Response(status=503, headers={"Retry-After": "0"})]
+    times: list[float] = []
+
+    def note(_: web.Request) -> web.Response | None:
+        times.append(time.monotonic())
+        return failing.pop() if failing else None
+
+    endpoint.response = note
+    options = ["-o", str(tmp_path / "out.jsonl"), "--rate", "1200"]
+    assert batch(endpoint, str(source), *options) == Exit.OK
+    # Four rows and a retry, 20 a second. Only a lower bound: no machine is too slow for it.
+    assert len(times) == 5
+    assert times[-1] - times[0] > 0.15
 
 
 def test_without_a_terminal_a_line_says_from_time_to_time_how_far_it_is(
