@@ -19,6 +19,7 @@ import aiohttp
 from aiohttp.connector import Connection
 
 from langchain_ai365vip._proxy import Proxy
+from langchain_ai365vip._version import installing
 
 _ATTRIBUTE = "_langchain_ai365vip_sessions"
 
@@ -249,7 +250,7 @@ def socks_connector(proxy: Proxy, **limits: Any) -> aiohttp.BaseConnector:
         from aiohttp_socks import ProxyConnector, ProxyType
     except ImportError as exc:
         raise ImportError(
-            'A SOCKS proxy needs the package aiohttp-socks: pip install "langchain-ai365vip[socks]"'
+            f"A SOCKS proxy needs the package aiohttp-socks: {installing('socks')}"
         ) from exc
     url = proxy.url
     connector: aiohttp.BaseConnector = ProxyConnector(

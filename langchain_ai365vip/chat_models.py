@@ -182,11 +182,10 @@ class ChatAI365VIP(BaseChatModel):
     """Chat model for endpoints that speak the AI365VIP (Chatbot UI v1) protocol.
 
     Setup:
-        Install `langchain-ai365vip`, and set `AI365VIP_BASE_URL` to your endpoint and, if it
-        wants a key, `AI365VIP_API_KEY`. The public site turns API clients away (403).
+        Install the package as the README says, and set `AI365VIP_BASE_URL` to your endpoint
+        and, if it wants a key, `AI365VIP_API_KEY`. The public site turns API clients away (403).
 
         ```bash
-        pip install -U langchain-ai365vip
         export AI365VIP_BASE_URL="https://chat.example.com"
         ```
 

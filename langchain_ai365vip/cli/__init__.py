@@ -11,10 +11,11 @@ import importlib
 import signal
 import sys
 
+from langchain_ai365vip._version import installing
 from langchain_ai365vip.cli.exits import Exit, ending_signals
 
 _EXTRA = ("typer", "rich")
-_MISSING = 'The command line is an extra of the package: pip install "langchain-ai365vip[cli]"\n'
+_MISSING = f"The command line is an extra of the package: {installing('cli')}\n"
 
 
 def main() -> None:

