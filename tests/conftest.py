@@ -69,6 +69,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def interrupts() -> None:
     """A shell's background process ignores Ctrl-C, and so would all that the tests start."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # as nohup does with this one
 
 
 @pytest.fixture(autouse=True, scope="session")

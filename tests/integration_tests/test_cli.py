@@ -297,7 +297,9 @@ def serving() -> Iterator[tuple[subprocess.Popen[bytes], http.client.HTTPRespons
             process.kill()
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize(
+    "signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda signum: signum.name
+)
 def test_a_signal_ends_serving_cleanly_after_the_replies_under_way(signum: signal.Signals) -> None:
     with serving() as (process, answer):
         process.send_signal(signum)

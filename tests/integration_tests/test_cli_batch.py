@@ -163,8 +163,11 @@ def test_a_terminal_is_shown_the_rows_done_the_rate_and_the_failures(
     assert endpoint.requests == 3
 
 
-def test_ctrl_c_leaves_whole_lines_and_the_same_command_goes_on(
-    paced: Endpoint, tmp_path: Path
+@pytest.mark.parametrize(
+    "signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda signum: signum.name
+)
+def test_a_signal_leaves_whole_lines_and_the_same_command_goes_on(
+    paced: Endpoint, tmp_path: Path, signum: signal.Signals
 ) -> None:
     source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     source.write_text("".join(f'"row {n}"\n' for n in range(12)))
@@ -174,7 +177,7 @@ def test_ctrl_c_leaves_whole_lines_and_the_same_command_goes_on(
         paced.release(5)
         # Five rows are answered, and the next three have been asked for.
         assert paced.wait_until(lambda: paced.requests == 8 and len(rows(target)) == 5, PATIENCE)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signum)
         assert process.wait(PATIENCE) == Exit.INTERRUPTED
         assert process.stderr is not None
         said = process.stderr.read().decode()
