@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import ipaddress
+import re
 import socket
 import sys
 from dataclasses import dataclass
 from typing import Final
-from urllib.request import getproxies_environment, proxy_bypass
+from urllib.request import getproxies_environment
 
 from yarl import URL
 
@@ -61,13 +62,43 @@ def refuse_tls_in_tls(proxy: Proxy, url: URL) -> None:
 
 
 def _from_environment(url: URL) -> Proxy | None:
-    # Environment variables only: urllib's getproxies() would read the system's settings, and
-    # so would proxy_bypass() if there were none.
+    # Environment variables only: urllib's getproxies() would read the system's settings.
     proxies = getproxies_environment()
     value = (proxies.get(url.scheme) or proxies.get("all") or "").strip()
-    if not value or proxy_bypass(f"{url.host}:{url.port}"):
+    if not value or _goes_without(url, proxies.get("no", "")):
         return None
     return _read(value)
+
+
+def _goes_without(url: URL, no_proxy: str) -> bool:
+    """Say whether NO_PROXY leaves a request out.
+
+    Names, suffixes and ports are those of urllib and httpx, networks curl's, and a wildcard
+    before a suffix Go's: no library here reads all of them.
+    """
+    if no_proxy.strip() == "*":
+        return True
+    host = (url.host or "").rstrip(".").lower()
+    entries = re.split(r"[,\s]+", no_proxy.lower())
+    return any(_leaves_out(entry, host, url.port) for entry in entries if entry)
+
+
+def _leaves_out(entry: str, host: str, port: int | None) -> bool:
+    name, _, its_port = entry.rpartition(":")
+    if its_port.isdigit() and name and (":" not in name or name.endswith("]")):
+        return int(its_port) == port and _leaves_out(name, host, None)
+    if (network := _network(entry)) is not None:
+        return (address := _address(host)) is not None and address in network
+    if entry.startswith("*."):
+        return host.endswith(entry[1:])
+    name = entry.strip(".")
+    return bool(name) and f".{host}".endswith(f".{name}")
+
+
+def _network(entry: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_network(entry.replace("[", "").replace("]", ""), strict=False)
+    return None
 
 
 @functools.lru_cache(maxsize=16)

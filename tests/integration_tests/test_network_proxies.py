@@ -216,7 +216,7 @@ def test_the_environments_proxy_for_https_may_be_a_socks_proxy(
         assert proxy.connections == 1
 
 
-@pytest.mark.parametrize("value", [NAME, ".test", "other.example, models.test", "*"])
+@pytest.mark.parametrize("value", [NAME, ".test", "*.test", "other.example, models.test", "*"])
 def test_no_proxy_leaves_a_host_out(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", value)
     with Proxy("http") as proxy:
@@ -225,6 +225,70 @@ def test_no_proxy_leaves_a_host_out(value: str, monkeypatch: pytest.MonkeyPatch)
         with pytest.raises(errors.AI365VIPConnectionError, match="name was not found"):
             _model(f"http://{NAME}:9").invoke("x")
         assert proxy.log == []
+
+
+@pytest.mark.parametrize(
+    ("no_proxy", "host", "proxied"),
+    [
+        # A name, and all below it, with a dot before it or without.
+        ("example.com", "example.com", False),
+        ("example.com", "chat.example.com", False),
+        ("example.com", "notexample.com", True),
+        ("example.com", "example.com.test", True),
+        (".example.com", "chat.example.com", False),
+        (".example.com", "example.com", False),  # httpx: with the proxy; curl: without
+        (".example.com", "notexample.com", True),
+        ("example.com.", "example.com", False),
+        ("example.com", "example.com.", False),
+        # A wildcard.
+        ("*.example.com", "chat.example.com", False),
+        ("*.example.com", "a.b.example.com", False),
+        ("*.example.com", "example.com", True),
+        ("*.example.com", "notexample.com", True),
+        ("*", "example.com", False),
+        (" * ", "10.1.2.3", False),
+        ("other.test, *", "example.com", True),  # httpx: without the proxy; curl: with it
+        # Networks and addresses.
+        ("10.0.0.0/8", "10.1.2.3", False),
+        ("10.0.0.0/8", "11.1.2.3", True),
+        ("10.9.9.9/8", "10.1.2.3", False),
+        ("10.0.0.0/8", "ten.example.com", True),
+        ("10.0.0.0/8", "[fd00::1]", True),
+        ("fd00::/8", "[fd12::1]", False),
+        ("[fd00::]/8", "[fd12::1]", False),
+        ("fd00::/8", "[fe80::1]", True),
+        ("10.1.2.3", "10.1.2.3", False),
+        ("10.1.2.3", "10.1.2.33", True),
+        ("fd12::1", "[fd12::1]", False),
+        ("[fd12::1]", "[fd12:0::1]", False),
+        ("fd12::1", "[fd12::2]", True),
+        # A port.
+        ("example.com:3000", "example.com", False),
+        ("example.com:3000", "chat.example.com", False),
+        ("example.com:80", "example.com", True),
+        ("10.1.2.3:3000", "10.1.2.3", False),
+        ("10.0.0.0/8:3000", "10.1.2.3", False),
+        ("10.1.2.3:80", "10.1.2.3", True),
+        ("[fd12::1]:3000", "[fd12::1]", False),
+        ("[fd12::1]:80", "[fd12::1]", True),
+        # Case, blanks, several, none.
+        ("EXAMPLE.com", "Example.COM", False),
+        ("*.EXAMPLE.com", "chat.example.com", False),
+        (" a.test ,  example.com ", "example.com", False),
+        ("a.test example.com", "example.com", False),
+        ("a.test,,", "example.com", True),
+        (".", "example.com", True),
+        ("", "example.com", True),
+    ],
+)
+@pytest.mark.parametrize("variable", ["no_proxy", "NO_PROXY"])
+def test_a_pattern_of_no_proxy_leaves_these_hosts_out_and_no_others(
+    variable: str, no_proxy: str, host: str, proxied: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # No names that the tests could reach; what is sent through a proxy is tested above.
+    monkeypatch.setenv("http_proxy", "http://proxy.test:1")
+    monkeypatch.setenv(variable, no_proxy)
+    assert (environment_proxy(URL(f"http://{host}:3000")) is not None) is proxied
 
 
 def test_no_proxy_of_another_host_changes_nothing(
