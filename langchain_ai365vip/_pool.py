@@ -225,7 +225,11 @@ def _new_session(settings: ConnectionSettings) -> aiohttp.ClientSession:
         "keepalive_timeout": KEEPALIVE_SECONDS,
     }
     if settings.socks_proxy is None:
-        connector: aiohttp.BaseConnector = aiohttp.TCPConnector(**limits)
+        # Names are looked up for each new connection, once for those that are opened together:
+        # an address that is kept (aiohttp does, for 10 s) may be one where nobody answers any
+        # more, and retries would go there. To drop it after a failure is a race in aiohttp:
+        # calls that wait for the same lookup end with a KeyError.
+        connector: aiohttp.BaseConnector = aiohttp.TCPConnector(**limits, ttl_dns_cache=0)
     else:
         connector = socks_connector(settings.socks_proxy, **limits)
     return aiohttp.ClientSession(

@@ -36,6 +36,7 @@ from tests.faults.cases import (
 )
 from tests.faults.server import PATIENCE, Exchange, FaultServer, Script
 from tests.integration_tests.network_kit import Authority
+from tests.names import looked_up_as
 
 Model = Callable[..., ChatAI365VIP]
 
@@ -333,6 +334,31 @@ def _two_calls(model: ChatAI365VIP, way: str) -> None:
         asyncio.run(twice())
     else:
         assert [model.invoke(PROMPT).text for _ in range(2)] == [ANSWER] * 2
+
+
+@pytest.mark.parametrize("way", ["ainvoke", "invoke"])
+def test_a_retry_looks_the_name_up_again_after_a_failed_connect(way: str, model: Model) -> None:
+    addresses = ["::1", "127.0.0.1"]  # the server has moved to the second
+
+    def meant(name: str | None) -> str | None:
+        return addresses.pop(0) if name == "models.test" else name
+
+    with FaultServer(answer) as server, looked_up_as(meant):
+        moved = model(f"http://models.test:{server.port}", max_retries=1)
+        assert call(moved, way).text == ANSWER
+    assert addresses == []
+
+
+async def test_calls_at_once_share_a_lookup(model: Model) -> None:
+    lookups: list[str | None] = []
+
+    def meant(name: str | None) -> str | None:
+        lookups.append(name)
+        return "127.0.0.1" if name == "models.test" else name
+
+    with FaultServer(*_idle_ones(), answer) as server, looked_up_as(meant):
+        await _all_open(model(f"http://models.test:{server.port}"))
+    assert lookups == ["models.test"]
 
 
 def test_a_connection_that_is_lost_when_new_does_cost_a_retry(model: Model) -> None:
