@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk
+from pydantic import BaseModel
 
 from langchain_ai365vip._tool_parser import Call, Event, InvalidCall, Reasoning
 from langchain_ai365vip._tool_prompt import (
@@ -23,6 +24,7 @@ from langchain_ai365vip._tool_prompt import (
     tool_call_text,
 )
 
+T = TypeVar("T", bound=BaseModel)
 PROVIDER: Final = "ai365vip"
 
 # Core numbers text blocks 0, 1, 2 … itself in "v1" output, and merges what has the same
@@ -33,34 +35,32 @@ _FIRST_INDEX: Final = 1000
 def text_chunk(text: str) -> ChatGenerationChunk:
     """Return a chunk of text, equal to what the two constructors make of it.
 
-    They validate for longer than the rest of this package works on a chunk, although nothing
-    but the text differs. So the state is set, as `BaseModel.__setstate__` sets it, to that of a
-    chunk that they made; every chunk has fields, lists and dicts of its own.
+    They validate for longer than core needs to pass a chunk on, although nothing but the text
+    differs: 12 µs instead of 5, where all that a token costs is 32 (measured at 200 streams;
+    pydantic's `model_construct` takes 500, its `model_copy` 6 and as much again later). So a
+    chunk is restored as pickle does it, from the state of one that they made.
     """
-    fields = _FIELDS.copy()
-    fields["content"] = text
-    for name, make in _OWN:
-        fields[name] = make()
-    message = _new(AIMessageChunk)
-    _set(message, _DICT, fields)
-    _set(message, _SET, {"content"})
-    _set(message, _EXTRA, {})
-    _set(message, _PRIVATE, None)
-    fields = _CHUNK_FIELDS.copy()
-    fields["text"] = text
-    fields["message"] = message
-    chunk = _new(ChatGenerationChunk)
-    _set(chunk, _DICT, fields)
-    _set(chunk, _SET, {"message", "text"})
-    _set(chunk, _EXTRA, None)
-    _set(chunk, _PRIVATE, None)
-    return chunk
+    fields = {**_FIELDS, "content": text, **{name: make() for name, make in _OWN}}
+    message = _restored(AIMessageChunk, fields, {"content"}, {})
+    fields = {**_CHUNK_FIELDS, "text": text, "message": message}
+    return _restored(ChatGenerationChunk, fields, {"message", "text"}, None)
 
 
-_DICT: Final = "__dict__"
-_SET: Final = "__pydantic_fields_set__"
-_EXTRA: Final = "__pydantic_extra__"
-_PRIVATE: Final = "__pydantic_private__"
+def _restored(
+    cls: type[T], fields: dict[str, Any], given: set[str], extra: dict[str, Any] | None
+) -> T:
+    model = cls.__new__(cls)
+    model.__setstate__(
+        {
+            "__dict__": fields,
+            "__pydantic_fields_set__": given,
+            "__pydantic_extra__": extra,
+            "__pydantic_private__": None,
+        }
+    )
+    return model
+
+
 _MODEL: Final = ChatGenerationChunk(message=AIMessageChunk(content=""))
 _FIELDS: Final = _MODEL.message.__dict__
 _CHUNK_FIELDS: Final = _MODEL.__dict__
@@ -68,8 +68,6 @@ _CHUNK_FIELDS: Final = _MODEL.__dict__
 _OWN: Final = tuple(
     (name, type(value)) for name, value in _FIELDS.items() if isinstance(value, (list, dict))
 )
-_new = object.__new__
-_set = object.__setattr__
 
 
 class ChunkWriter:
