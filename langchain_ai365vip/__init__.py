@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 from langchain_ai365vip._version import __version__
 
 if TYPE_CHECKING:
-    from langchain_ai365vip._client import AI365VIP, AvailableModel
-    from langchain_ai365vip._timeouts import Timeout
+    from langchain_ai365vip._transport.client import AI365VIP, AvailableModel
+    from langchain_ai365vip._transport.timeouts import Timeout
     from langchain_ai365vip.chat_models import ChatAI365VIP
 else:
     # Imported when it is asked for: `ai365vip --help` needs none of it, and it takes a second.
     _HOMES = {
-        "AI365VIP": "_client",
-        "AvailableModel": "_client",
+        "AI365VIP": "_transport.client",
+        "AvailableModel": "_transport.client",
         "ChatAI365VIP": "chat_models",
-        "Timeout": "_timeouts",
+        "Timeout": "_transport.timeouts",
     }
 
     def __getattr__(name: str) -> object:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from langchain_core.language_models import ModelProfile
 
-from langchain_ai365vip._protocol import MODELS, REPLY_TOKENS
+from langchain_ai365vip._wire.facts import MODELS, REPLY_TOKENS
 
 _WIRE = ModelProfile(
     text_inputs=True,

@@ -51,31 +51,29 @@ from pydantic import (
 from typing_extensions import Self
 
 from langchain_ai365vip import _sync
-from langchain_ai365vip._checks import check_base_url, check_headers, check_proxy
-from langchain_ai365vip._chunks import PROVIDER, ChunkWriter, text_chunk, with_errors
-from langchain_ai365vip._client import AI365VIP, Admit, AvailableModel, OnRetry
-from langchain_ai365vip._cutter import stop_texts
-from langchain_ai365vip._messages import REMIND_AFTER, count_message_tokens, to_wire
-from langchain_ai365vip._object_parser import ObjectParser
 from langchain_ai365vip._profiles import model_profile
-from langchain_ai365vip._protocol import (
+from langchain_ai365vip._prompt.messages import REMIND_AFTER, count_message_tokens, to_wire
+from langchain_ai365vip._prompt.tools import normalise_tool_choice, to_openai_tools
+from langchain_ai365vip._transport.checks import check_base_url, check_headers, check_proxy
+from langchain_ai365vip._transport.client import AI365VIP, Admit, AvailableModel, OnRetry
+from langchain_ai365vip._transport.timeouts import Timeout
+from langchain_ai365vip._turn.chunks import PROVIDER, ChunkWriter, text_chunk, with_errors
+from langchain_ai365vip._turn.objects import Schema, titled
+from langchain_ai365vip._turn.structured_output import ObjectParser
+from langchain_ai365vip._turn.tooling import Tooling, said_by_others
+from langchain_ai365vip._turn.turn import Rules, Turn
+from langchain_ai365vip._version import __version__
+from langchain_ai365vip._wire.cutter import stop_texts
+from langchain_ai365vip._wire.facts import (
     DEFAULT_MODEL,
     DEFAULT_PROMPT,
     DEFAULT_TEMPERATURE,
     ESCAPED,
     PUBLIC_URL,
     SpecialTokens,
-    chat_payload,
-    check_extra_body,
-    check_special_tokens,
 )
-from langchain_ai365vip._structured import Schema, titled
-from langchain_ai365vip._timeouts import Timeout
-from langchain_ai365vip._tokens import best_counter, loaded_counter, token_ids
-from langchain_ai365vip._tool_prompt import normalise_tool_choice, to_openai_tools
-from langchain_ai365vip._tooling import Tooling, said_by_others
-from langchain_ai365vip._turn import Rules, Turn
-from langchain_ai365vip._version import __version__
+from langchain_ai365vip._wire.payload import chat_payload, check_extra_body, check_special_tokens
+from langchain_ai365vip._wire.tokens import best_counter, loaded_counter, token_ids
 
 if TYPE_CHECKING:
     from langchain_core.caches import BaseCache

@@ -18,12 +18,14 @@ from typing import Final
 from langchain_ai365vip import errors
 
 README: Final = Path(__file__).parent.parent / "README.md"
+_PACKAGE: Final = README.parent / "langchain_ai365vip"
 BENCHMARKS: Final = Path(__file__).parent / "benchmarks" / "README.md"
 # Every document that has generated parts.
 DOCUMENTS: Final = (
     README,
     BENCHMARKS,
-    README.parent / "langchain_ai365vip" / "server" / "README.md",
+    _PACKAGE / "README.md",
+    _PACKAGE / "server" / "README.md",
 )
 _PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- /generated -->)", re.DOTALL)
 
@@ -68,27 +70,41 @@ def _commands() -> str:
     return _help(*names)
 
 
+def _rooms() -> str:
+    """Return the picture of the rooms: who imports whom."""
+    from tests.test_rooms import arrows
+
+    lines = [f"    {source} --> {target}" for source, target in arrows()]
+    return "\n".join(["```mermaid", "flowchart TD", *lines, "```"]) + "\n"
+
+
 def _modules() -> str:
     """Return the first line of every module, which says what it is for."""
     rows = ["| module | what it is for |", "|---|---|"]
-    for path in sorted((README.parent / "langchain_ai365vip").rglob("*.py")):
+    for path in sorted(_PACKAGE.rglob("*.py"), key=_by_room):
         doc = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-        name = path.relative_to(README.parent / "langchain_ai365vip").as_posix()
-        if name != "__init__.py":
-            rows.append(f"| `{name}` | {' '.join(doc.partition(chr(10) * 2)[0].split())} |")
+        name = path.relative_to(_PACKAGE).as_posix().removesuffix("__init__.py")
+        shown = f"**`{name}`**" if name.endswith("/") else f"`{name}`"
+        if name:
+            rows.append(f"| {shown} | {' '.join(doc.partition(chr(10) * 2)[0].split())} |")
     return "\n".join(rows) + "\n"
+
+
+def _by_room(path: Path) -> tuple[bool, Path, bool, Path]:
+    """Order modules by room, single ones first, each room's own line at its head."""
+    return path.parent != _PACKAGE, path.parent, path.name != "__init__.py", path
 
 
 def _attacks() -> str:
     """Return the attacks on the endpoint that the tests try, and what they get."""
-    from tests.integration_tests.test_server_attacks import attack_table
+    from tests.server.test_attacks import attack_table
 
     return attack_table().strip() + "\n"
 
 
 def _ray() -> str:
     """Return the figures of the last `test_batch_ray --measure`."""
-    from tests.integration_tests.test_batch_ray import workers_table
+    from tests.batch.test_ray import workers_table
 
     return workers_table()
 
@@ -104,6 +120,7 @@ PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "help": _help,
     "commands": _commands,
     "errors": _error_tree,
+    "rooms": _rooms,
     "modules": _modules,
     "attacks": _attacks,
     "ray": _ray,

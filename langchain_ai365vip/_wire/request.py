@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, NoReturn, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, FiniteFloat, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from langchain_ai365vip._protocol import WireMessage
+from langchain_ai365vip._wire.facts import WireMessage
 
 
 class MalformedRequest(ValueError):  # noqa: N818 - it names the request, as HTTP does

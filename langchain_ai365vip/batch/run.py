@@ -309,7 +309,7 @@ class RayRows:
     def __init__(
         self, settings: Mapping[str, Any], schema: Mapping[str, Any] | None = None
     ) -> None:
-        from langchain_ai365vip import ChatAI365VIP
+        from langchain_ai365vip.chat_models import ChatAI365VIP
 
         self._answer = answering(ChatAI365VIP(**settings), schema)
 

@@ -9,7 +9,8 @@ from typing import Annotated, Final
 import typer
 
 from langchain_ai365vip import __version__
-from langchain_ai365vip.cli.exits import MEANINGS, Exit, ending
+from langchain_ai365vip.cli.ending import ending
+from langchain_ai365vip.cli.exits import MEANINGS, Exit
 from langchain_ai365vip.cli.target import REQUEST, Target, with_target
 from langchain_ai365vip.cli.terminal import note, say, warnings_as_notes
 

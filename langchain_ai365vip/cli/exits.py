@@ -1,15 +1,10 @@
-"""How a command ends: exit codes, and what they mean. Imports nothing heavy, for `--help`."""
+"""The exit codes of every command, and what they mean."""
 
 from __future__ import annotations
 
 import enum
 import signal
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
-
-from langchain_ai365vip.cli.terminal import is_terminal, note
 
 
 class Exit(enum.IntEnum):
@@ -37,23 +32,3 @@ def ending_signals() -> list[signal.Signals]:
     """Return what ends a command besides Ctrl-C, but for what it was told to ignore."""
     found = [each for each in signal.Signals if each.name in ("SIGTERM", "SIGHUP")]
     return [each for each in found if signal.getsignal(each) is not signal.SIG_IGN]
-
-
-@contextmanager
-def ending(*, debug: bool) -> Iterator[None]:
-    """Run a command: whatever ends it becomes one readable message and an exit code."""
-    try:
-        yield
-    except KeyboardInterrupt as exc:
-        if is_terminal(sys.stderr):
-            note("")  # the terminal's own ^C stands on this line
-        if exc.args:
-            note(str(exc))
-        sys.exit(Exit.INTERRUPTED)
-    except BrokenPipeError:
-        raise  # the reader of the output went away: typer ends quietly with 1
-    except Exception as exc:
-        from langchain_ai365vip.cli.failures import exit_code, report
-
-        report(exc, debug=debug)
-        sys.exit(exit_code(exc))

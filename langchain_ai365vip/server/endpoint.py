@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, cast
 
 from aiohttp import web
 
-from langchain_ai365vip._protocol import CHAT_PATH, MODELS_PATH
+from langchain_ai365vip._wire.facts import CHAT_PATH, MODELS_PATH
 from langchain_ai365vip._wire.request import (
     ChatRequest,
     MalformedRequest,

@@ -24,7 +24,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import HumanMessage
 
 from langchain_ai365vip import AI365VIP, ChatAI365VIP, errors
-from langchain_ai365vip._protocol import chat_payload
+from langchain_ai365vip._wire.payload import chat_payload
 from tests.faults.calling import PROMPT, WAYS, call
 from tests.faults.cases import (
     ANSWER,
@@ -35,8 +35,8 @@ from tests.faults.cases import (
     reset_before_head,
 )
 from tests.faults.server import PATIENCE, Exchange, FaultServer, Script
-from tests.integration_tests.network_kit import Authority
 from tests.names import looked_up_as
+from tests.transport.network_kit import Authority
 
 Model = Callable[..., ChatAI365VIP]
 
@@ -204,7 +204,7 @@ def test_a_retry_that_no_callback_hears_of_is_logged(
 @pytest.fixture
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a stale connection take its time to fail, as on a busy machine."""
-    monkeypatch.setattr("langchain_ai365vip._timeouts._STALE_WITHIN", PATIENCE)
+    monkeypatch.setattr("langchain_ai365vip._transport.timeouts._STALE_WITHIN", PATIENCE)
 
 
 @pytest.mark.usefixtures("unhurried")
@@ -311,7 +311,7 @@ async def test_a_retry_that_meets_a_stale_connection_is_repeated_once(model: Mod
 def test_a_kept_alive_connection_that_is_lost_in_the_midst_of_the_work_costs_a_retry(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("langchain_ai365vip._timeouts._STALE_WITHIN", 0.1)
+    monkeypatch.setattr("langchain_ai365vip._transport.timeouts._STALE_WITHIN", 0.1)
 
     def works_and_fails(exchange: Exchange) -> None:
         time.sleep(0.11)  # longer than a stale connection takes to fail

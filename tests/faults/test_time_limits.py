@@ -12,8 +12,8 @@ import aiohttp
 import pytest
 
 from langchain_ai365vip import AI365VIP, Timeout, errors
-from langchain_ai365vip._protocol import chat_payload
-from langchain_ai365vip._reply import Reply
+from langchain_ai365vip._transport.reply import Reply
+from langchain_ai365vip._wire.payload import chat_payload
 from tests.faults.cases import BEGUN, answer, stall_before_head, stall_mid_stream
 from tests.faults.server import Exchange, FaultServer
 

@@ -41,8 +41,7 @@ from langchain_ai365vip.errors import (
     AI365VIPConnectionError,
     AI365VIPRateLimitError,
 )
-from tests.endpoint import Endpoint, in_turn
-from tests.integration_tests.agent_kit import (
+from tests.agent_kit import (
     CALL,
     CALLED,
     RESULT,
@@ -57,6 +56,7 @@ from tests.integration_tests.agent_kit import (
     streamed,
     weather,
 )
+from tests.endpoint import Endpoint, in_turn
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from langchain_core.globals import set_llm_cache
 from langchain_core.messages import HumanMessage
 
 from langchain_ai365vip import ChatAI365VIP
+from tests.agent_kit import Request, asked, gist, streamed, weather
 from tests.endpoint import Endpoint
-from tests.integration_tests.agent_kit import Request, asked, gist, streamed, weather
 
 pytestmark = [
     pytest.mark.heavy,

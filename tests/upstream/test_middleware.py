@@ -33,8 +33,7 @@ from langchain_core.tools import tool
 
 from langchain_ai365vip import ChatAI365VIP
 from langchain_ai365vip.errors import AI365VIPAuthenticationError
-from tests.endpoint import Endpoint, in_turn
-from tests.integration_tests.agent_kit import (
+from tests.agent_kit import (
     ASKED,
     CALL,
     LOOKED_UP,
@@ -53,6 +52,7 @@ from tests.integration_tests.agent_kit import (
     streamed,
     weather,
 )
+from tests.endpoint import Endpoint, in_turn
 
 # One request to an agent's model, which is shown its tool.
 BARE = Request(model="gpt-3.5-turbo")

@@ -30,8 +30,7 @@ from langchain_ai365vip.errors import (
     AI365VIPConnectionError,
     AI365VIPRateLimitError,
 )
-from tests.endpoint import Endpoint
-from tests.integration_tests.agent_kit import (
+from tests.agent_kit import (
     CALL,
     CALLED,
     LOOKED_UP,
@@ -51,6 +50,7 @@ from tests.integration_tests.agent_kit import (
     tools_shown,
     weather,
 )
+from tests.endpoint import Endpoint
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""LangChain -> words: messages, content, tools, schemas, corrections. Pure functions."""

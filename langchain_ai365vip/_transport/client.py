@@ -1,0 +1,658 @@
+"""`AI365VIP`, the wire client: a request, retried if need be, and its reply as text."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import io
+import json
+import ssl
+import warnings
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Final, NamedTuple
+
+import aiohttp
+import tenacity
+from aiohttp.http_exceptions import HttpProcessingError
+from multidict import CIMultiDict
+from typing_extensions import Self
+from yarl import URL
+
+from langchain_ai365vip._transport.checks import check_base_url, check_headers, check_proxy
+from langchain_ai365vip._transport.failures import (
+    MAX_BODY,
+    Answer,
+    answer_error,
+    redirect_error,
+    shown_body,
+    transport_error,
+)
+from langchain_ai365vip._transport.pool import ConnectionSettings, PooledSession, sessions_of
+from langchain_ai365vip._transport.proxy import Proxy, environment_proxy, refuse_tls_in_tls
+from langchain_ai365vip._transport.reply import Reply
+from langchain_ai365vip._transport.secrets import Redactor
+from langchain_ai365vip._transport.timeouts import HeadDeadline, IdleConnectionError, Timeout
+from langchain_ai365vip._wire import facts
+from langchain_ai365vip._wire import payload as payloads
+from langchain_ai365vip._wire.cutter import ReplyCutter
+from langchain_ai365vip._wire.tokens import best_counter, server_counter, utf8_length
+from langchain_ai365vip.errors import (
+    AI365VIPAPIError,
+    AI365VIPContextOverflowError,
+    AI365VIPError,
+    AI365VIPInvalidRequestError,
+    AI365VIPResponseError,
+    AI365VIPTLSError,
+)
+
+MAX_REDIRECTS: Final = 3
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_MAX_WAIT: Final = 60.0
+_LARGE_BODY: Final = 2**20
+_LONGEST_LIST: Final = 16_000_000
+_FOR_AN_ERRORS_BODY: Final = 10.0
+
+Admit = Callable[[], Awaitable[None]]
+OnRetry = Callable[[tenacity.RetryCallState], Awaitable[None] | None]
+
+
+class AvailableModel(NamedTuple):
+    """A model that an endpoint lists.
+
+    Attributes:
+        id: What `model` takes.
+        name: What a menu shows.
+    """
+
+    id: str
+    name: str
+
+
+@dataclass(slots=True)
+class _Connections:
+    """Which connections a request may go out on, its retries and redirects included."""
+
+    only_new: bool = False
+
+
+@dataclass(frozen=True, repr=False, slots=True)
+class _Request:
+    """A request ready to be sent. No repr: it holds the key."""
+
+    url: URL
+    body: bytes
+    headers: Mapping[str, str]
+    connections: _Connections = field(default_factory=_Connections)
+
+
+@dataclass(frozen=True)
+class AI365VIP:
+    """Client of an endpoint that speaks the AI365VIP (Chatbot UI v1) protocol.
+
+    The class attributes and `create_async_generator` are those of the gpt4free provider
+    that it grew from, so it can be used in its place. `ChatAI365VIP` composes an instance.
+
+    Attributes:
+        base_url: Root of the server; `/api/chat` is appended.
+        api_key: Sent in the body's `key`; empty lets the server use its own.
+        proxy: `http://`, `https://`, `socks4://` or `socks5://` URL, with credentials if
+            need be. `None`: the environment's proxies, except for loopback hosts.
+        timeout: Time limits.
+        headers: Further request headers.
+        max_retries: Retries (not attempts) of a request that failed before its first text.
+        max_connections: Bound on open connections; `None`: none. A request that waits longer
+            for a free one than `timeout`'s `pool` is an error.
+        tls: `None` verifies against the system's authorities; otherwise the context to use.
+        ca_bundle: Path of a PEM file of authorities to trust instead.
+
+    Example:
+        ```python
+        async for chunk in AI365VIP.create_async_generator(
+            model="gpt-4o",
+            messages=[{"role": "user", "content": "Hello"}],
+            base_url="http://127.0.0.1:3000",
+        ):
+            print(chunk, end="")
+        ```
+    """
+
+    url: ClassVar[str] = facts.PUBLIC_URL
+    api_endpoint: ClassVar[str] = facts.CHAT_PATH
+    # Whether the public site answers API clients: in 2026 it is reported not to (403).
+    working: ClassVar[bool] = False
+    default_model: ClassVar[str] = facts.DEFAULT_MODEL
+    models: ClassVar[list[str]] = list(facts.MODELS)
+    model_aliases: ClassVar[dict[str, str]] = dict(facts.MODEL_ALIASES)
+
+    base_url: str = facts.PUBLIC_URL
+    api_key: str = field(default="", repr=False)
+    proxy: str | None = field(default=None, repr=False)
+    timeout: Timeout = field(default_factory=Timeout)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    max_retries: int = 2
+    max_connections: int | None = None
+    tls: ssl.SSLContext | None = None
+    ca_bundle: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse settings that no request could be made with.
+
+        Raises:
+            ValueError: One of them is out of range; the message names it, not its value.
+        """
+        object.__setattr__(self, "base_url", check_base_url(self.base_url))
+        object.__setattr__(self, "proxy", check_proxy(self.proxy))
+        if not isinstance(self.timeout, Timeout):
+            raise ValueError("timeout must be a Timeout: Timeout.of(seconds) makes one")
+        check_headers(self.headers)
+        payloads.check_number("max_retries", self.max_retries, at_least=0)
+        if self.max_connections is not None:
+            payloads.check_number("max_connections", self.max_connections, at_least=1)
+
+    @classmethod
+    def get_models(cls) -> list[str]:
+        """Return the ids of the source system's model table."""
+        return list(cls.models)
+
+    @classmethod
+    def get_model(cls, name: str = "") -> str:
+        """Return the id that is sent for a name: the default, an alias's target, or itself.
+
+        Args:
+            name: A model's id or alias; empty stands for the default.
+        """
+        return cls.model_aliases.get(name or cls.default_model, name or cls.default_model)
+
+    @classmethod
+    async def create_async_generator(
+        cls,
+        model: str,
+        messages: Iterable[Mapping[str, Any]],
+        proxy: str | None = None,
+        *,
+        base_url: str | None = None,
+        api_key: str = "",
+        temperature: float | None = facts.DEFAULT_TEMPERATURE,
+        system_prompt: str = facts.DEFAULT_PROMPT,
+        timeout: Timeout | float | None = None,
+        headers: Mapping[str, str] | None = None,
+        max_retries: int = 2,
+        token_limit: int | None = None,
+        special_tokens: facts.SpecialTokens = "escape",
+        stop: str | Sequence[str] | None = None,
+        max_tokens: int | None = None,
+        stream: bool = True,
+        response_format: Mapping[str, Any] | None = None,
+    ) -> AsyncIterator[str]:
+        """Yield the text of a reply as it arrives.
+
+        Args:
+            model: The model's name; aliases resolve, other ids pass through.
+            messages: `{"role", "content"}` dicts; system messages become the prompt.
+            proxy: See the class.
+            base_url: Root of the server. Default: the public site.
+            api_key: The key, sent in the body.
+            temperature: Sampling temperature.
+            system_prompt: Used when `messages` has no system message.
+            timeout: A `Timeout`, or seconds of inactivity.
+            headers: Further request headers.
+            max_retries: Retries before the first text.
+            token_limit: Context size by which the server would trim history; a longer
+                conversation is refused here.
+            special_tokens: What to do with strings that make the reference server fail:
+                "escape" adds one visible character and warns, "raise" refuses them, "send"
+                sends them.
+            stop: Texts before which the reply is cut, here (the wire has no such field).
+            max_tokens: Approximate bound on the reply's tokens, enforced here.
+            stream: `False` yields the reply in one piece.
+            response_format: Not on this wire; ignored with a warning.
+
+        Raises:
+            AI365VIPError: See `langchain_ai365vip.errors`.
+            TypeError: An argument that is not listed above.
+            ValueError: An argument out of range, or a message that the wire cannot carry.
+        """
+        if response_format is not None:
+            warnings.warn(_NO_RESPONSE_FORMAT, stacklevel=2)
+        client = cls(
+            base_url=cls.url if base_url is None else base_url,
+            api_key=api_key,
+            proxy=proxy,
+            timeout=Timeout.of(timeout),
+            headers=headers or {},
+            max_retries=max_retries,
+        )
+        model = cls.get_model(model)
+        cutter = ReplyCutter(stop or (), max_tokens, best_counter(model))
+        payload = _payload(
+            messages,
+            system_prompt,
+            special_tokens,
+            model=model,
+            temperature=temperature,
+            token_limit=token_limit,
+        )
+        reply = await client.open(payload)
+        held: list[str] = []
+        try:
+            while text := await cutter.read(reply):
+                if stream:
+                    yield text
+                else:
+                    held.append(text)
+        finally:
+            reply.close()
+        if held:
+            yield "".join(held)
+
+    async def open(
+        self,
+        payload: Mapping[str, Any],
+        *,
+        on_retry: OnRetry | None = None,
+        admit: Admit | None = None,
+    ) -> Reply:
+        """Send a conversation and return its reply, once its first text is there.
+
+        Args:
+            payload: What `payloads.chat_payload` builds; `key` is filled in here.
+            on_retry: Called before each retry.
+            admit: Awaited before each attempt, retries too: what bounds their rate.
+
+        Raises:
+            AI365VIPError: The request failed, after the retries.
+        """
+        await _refuse_what_the_server_would_trim(payload)
+        request = self._request(facts.CHAT_PATH, payload)
+        return await self._open_with_retries(request, on_retry, admit)
+
+    async def list_models(self) -> list[AvailableModel]:
+        """Ask the endpoint for its models (`POST /api/models`).
+
+        Raises:
+            AI365VIPError: The request failed, or the answer is not a list of models.
+        """
+        request = self._request(facts.MODELS_PATH, {})
+        body = await self._text(request)
+        models = _models_in(body)
+        if models is not None:
+            return models
+        long = f", in its first {_LONGEST_LIST:,} characters" if len(body) > _LONGEST_LIST else ""
+        redact = self._redactor(self._proxy_for(request.url))
+        raise AI365VIPResponseError(
+            f"{request.url} did not answer with a list of models, each with an id and a name"
+            f"{long}. The endpoint may not offer this call.",
+            status_code=200,
+            body=shown_body(body, redact),
+        )
+
+    async def _text(self, request: _Request) -> str:
+        reply = await self._open_with_retries(request)
+        length = 0
+        try:
+            # A body without an end would fill the memory.
+            while length <= _LONGEST_LIST and (more := len(await reply.read())):
+                length += more
+        finally:
+            reply.close()
+        return reply.partial_text
+
+    async def aclose(self) -> None:
+        """Close this event loop's idle connections with these settings.
+
+        Optional: they close by themselves, with the loop and after 4 s of idleness. Streams
+        that are being read, by this client or another, go on; the client stays usable.
+        """
+        settings = self._settings(self._proxy_for(URL(self.base_url)))
+        await sessions_of(asyncio.get_running_loop()).retire(settings)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.aclose()
+
+    def _request(self, path: str, payload: Mapping[str, Any]) -> _Request:
+        address = _address(self.base_url, path)
+        body = _encoded(payload, self.api_key)
+        headers = _headers(address.origin, address.referer)
+        if self.headers:
+            # Without regard to case: the caller's header replaces ours.
+            headers = CIMultiDict(headers)
+            headers.update(self.headers)
+        return _Request(address.url, body, headers)
+
+    async def _open_with_retries(
+        self, request: _Request, on_retry: OnRetry | None = None, admit: Admit | None = None
+    ) -> Reply:
+        try:
+            return await self._open_once(request, admit)
+        except AI365VIPError as exc:
+            if self.max_retries == 0 or not _is_retryable(exc):
+                raise
+            failures = [exc]
+
+        # Where nothing fails, nothing is spent on retrying: tenacity hears of the first
+        # attempt when it is over.
+        async def attempt() -> Reply:
+            if failures:
+                raise failures.pop()
+            return await self._open_once(request, admit)
+
+        retrying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception(_is_retryable),
+            stop=_Patience(self.max_retries).has_ended,
+            wait=_wait,
+            before_sleep=on_retry,
+            reraise=True,
+        )
+        reply: Reply = await retrying(attempt)
+        return reply
+
+    async def _open_once(self, request: _Request, admit: Admit | None) -> Reply:
+        if admit is not None:
+            await admit()
+        # Redirects stay with one origin, so that the proxy stays the same, too.
+        proxy = self._proxy_for(request.url)
+        redact = self._redactor(proxy)
+        total = self.timeout.total
+        total_at = None if total is None else asyncio.get_running_loop().time() + total
+        next_request = request
+        for _ in range(MAX_REDIRECTS + 1):
+            answer = await self._post(next_request, proxy, total_at, redact)
+            if isinstance(answer, Reply):
+                return answer
+            next_request = answer
+        raise AI365VIPResponseError(
+            f"{request.url} redirects more than {MAX_REDIRECTS} times. Set base_url to the "
+            "address that answers.",
+            status_code=307,
+        )
+
+    async def _post(
+        self, request: _Request, proxy: Proxy | None, total_at: float | None, redact: Redactor
+    ) -> Reply | _Request:
+        """Send once; return the reply, or the request to where a harmless redirect points."""
+        loop = asyncio.get_running_loop()
+        pooled = sessions_of(loop).get(self._settings(proxy))
+        deadline = HeadDeadline(loop, self.timeout, total_at, request.connections.only_new)
+        # From before its head on: a sibling's aclose() must not cut it.
+        with pooled:
+            response = await self._head(request, pooled, proxy, deadline, redact)
+            if response.status == 200:
+                reply = Reply(response, pooled, self.timeout, deadline.step_at, total_at, redact)
+        if response.status == 200:
+            try:
+                await reply.start()
+            except BaseException:
+                reply.close()
+                raise
+            return reply
+        if response.status in _REDIRECTS:
+            following, why_not = _redirected(request, response)
+            if following is not None:
+                return following
+            raise redirect_error(_without_body(response), request.url, why_not, redact)
+        raise answer_error(await _answer(response, self.timeout, total_at), request.url, redact)
+
+    async def _head(
+        self,
+        request: _Request,
+        pooled: PooledSession,
+        proxy: Proxy | None,
+        deadline: HeadDeadline,
+        redact: Redactor,
+    ) -> aiohttp.ClientResponse:
+        tls = await self._ssl()
+        while True:
+            try:
+                async with deadline.running():
+                    return await pooled.session.post(
+                        request.url,
+                        data=_in_pieces(request.body),
+                        headers=request.headers,
+                        proxy=None if proxy is None or proxy.is_socks else proxy.url,
+                        ssl=tls,
+                        allow_redirects=False,
+                        trace_request_ctx=deadline,
+                    )
+            except IdleConnectionError:
+                continue  # given up before anything was sent on it
+            except Exception as exc:
+                # A kept-alive connection that the server closed as the request was on its
+                # way says nothing about the server. But it may have read the request, so it
+                # gets it once more at most: from now on on new connections only.
+                if deadline.was_stale and isinstance(exc, _STALE):
+                    request.connections.only_new = deadline.only_new = True
+                    continue
+                error = transport_error(
+                    exc,
+                    request.url,
+                    step=deadline.step,
+                    limit=deadline.limit,
+                    partial_text=None,
+                    redact=redact,
+                )
+                if error is None:
+                    raise
+            # Outside the `except`: see Reply._failed.
+            raise error
+
+    async def _ssl(self) -> ssl.SSLContext | bool:
+        if self.tls is not None:
+            return self.tls
+        if self.ca_bundle is not None:
+            return await _context_for(self.ca_bundle)
+        return True
+
+    def _proxy_for(self, url: URL) -> Proxy | None:
+        proxy = Proxy(URL(self.proxy)) if self.proxy else environment_proxy(url)
+        if proxy is not None:
+            refuse_tls_in_tls(proxy, url)
+        return proxy
+
+    def _redactor(self, proxy: Proxy | None) -> Redactor:
+        login = (None, None) if proxy is None else (proxy.url.user, proxy.url.password)
+        return Redactor(self.api_key, self.headers, login)
+
+    def _settings(self, proxy: Proxy | None) -> ConnectionSettings:
+        socks = proxy if proxy is not None and proxy.is_socks else None
+        return ConnectionSettings(self.max_connections, socks)
+
+
+_NO_RESPONSE_FORMAT: Final = (
+    "response_format does not exist on the AI365VIP wire and is ignored; describe the format in "
+    "the prompt, or use ChatAI365VIP.with_structured_output."
+)
+
+
+def _payload(
+    messages: Iterable[Mapping[str, Any]],
+    system_prompt: str,
+    special_tokens: facts.SpecialTokens,
+    **settings: Any,
+) -> dict[str, Any]:
+    conversation = payloads.split_conversation(messages, system_prompt)
+    prompt, turns, escaped = payloads.check_special_tokens(*conversation, special_tokens)
+    if escaped:
+        warnings.warn(facts.ESCAPED, stacklevel=3)
+    return payloads.chat_payload(messages=turns, prompt=prompt, **settings)
+
+
+class _Address(NamedTuple):
+    url: URL
+    origin: str
+    referer: str
+
+
+@functools.lru_cache(maxsize=64)
+def _address(base_url: str, path: str) -> _Address:
+    base = URL(base_url.rstrip("/"))
+    return _Address(base.joinpath(path.lstrip("/")), str(base.origin()), f"{base}/en")
+
+
+def _models_in(text: str) -> list[AvailableModel] | None:
+    """Return the models in a body; `None` where it is not a list of them."""
+    try:
+        return [AvailableModel(str(m["id"]), str(m["name"])) for m in json.loads(text)]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+
+
+def _encoded(payload: Mapping[str, Any], key: str) -> bytes:
+    """Write a payload with the key in it.
+
+    Raises:
+        AI365VIPInvalidRequestError: That cannot be done.
+    """
+    try:
+        text = json.dumps({**payload, "key": key}, ensure_ascii=False, allow_nan=False)
+        return text.encode()
+    except (ValueError, TypeError, RecursionError) as exc:  # UnicodeEncodeError is a ValueError
+        why = "a text holds half a character" if isinstance(exc, UnicodeError) else str(exc)
+        # Not chained: a UnicodeEncodeError holds the whole body, with the key.
+        raise AI365VIPInvalidRequestError(
+            f"The request cannot be written as JSON in UTF-8: {why}. Take it out of the "
+            "messages or extra_body."
+        ) from None
+
+
+@functools.lru_cache(maxsize=64)
+def _headers(origin: str, referer: str) -> CIMultiDict[str]:
+    """Return the headers of requests to an endpoint: one mapping for all, not to be changed."""
+    return CIMultiDict(
+        {
+            "Content-Type": "application/json",
+            "Accept": "*/*",
+            # Compression saves nothing on pieces of a few bytes, and a compressed body that was
+            # cut cannot be told from a whole one. aiohttp undoes what comes all the same.
+            "Accept-Encoding": "identity",
+            "Origin": origin,
+            "Referer": referer,
+        }
+    )
+
+
+class _Patience:
+    """How often one call is retried."""
+
+    def __init__(self, max_retries: int) -> None:
+        self._max_retries = max_retries
+        self._wordless = 0
+
+    def has_ended(self, state: tenacity.RetryCallState) -> bool:
+        """Say so, after each failure."""
+        error = state.outcome.exception() if state.outcome else None
+        # A 500 without a word: the reference server's upstream may still be running, and
+        # billing, so not more than once in all.
+        self._wordless += type(error) is AI365VIPAPIError and error.status_code == 500
+        return state.attempt_number > self._max_retries or self._wordless > 1
+
+
+_STALE: Final = (
+    aiohttp.ServerDisconnectedError,
+    aiohttp.ClientOSError,
+    ConnectionResetError,
+    BrokenPipeError,
+)
+_backoff = tenacity.wait_random_exponential(multiplier=0.5, max=8.0)
+
+
+def _wait(state: tenacity.RetryCallState) -> float:
+    """Return full jitter, or what the server asked for, within a bound."""
+    error = state.outcome.exception() if state.outcome else None
+    asked = getattr(error, "retry_after", None)
+    return _backoff(state) if asked is None else min(asked, _MAX_WAIT)
+
+
+def _is_retryable(error: BaseException) -> bool:
+    return isinstance(error, AI365VIPError) and bool(getattr(error, "is_retryable", False))
+
+
+async def _refuse_what_the_server_would_trim(payload: Mapping[str, Any]) -> None:
+    limit = payloads.token_limit_of(payload)
+    # Bytes first: never fewer than tokens, and counted in no time.
+    if limit is None or not _trims(payload, limit, utf8_length):
+        return
+    # A vocabulary comes from disk, and counting a long text takes a while.
+    count = await asyncio.to_thread(server_counter)
+    if count is not None and not await asyncio.to_thread(_trims, payload, limit, count):
+        return
+    how = "UTF-8 bytes, never fewer than tokens" if count is None else "the server's tokenizer"
+    raise AI365VIPContextOverflowError(
+        f"The conversation does not fit token_limit={limit} (counted by {how}, with "
+        f"{facts.REPLY_TOKENS} kept for the reply), and the server would drop its oldest "
+        "messages without a word. Send a shorter conversation or raise token_limit."
+    )
+
+
+def _trims(payload: Mapping[str, Any], limit: int, count: Callable[[str], int]) -> bool:
+    return payloads.trims_history(payload["prompt"], payload["messages"], limit, count)
+
+
+def _redirected(request: _Request, response: aiohttp.ClientResponse) -> tuple[_Request | None, str]:
+    """Return the request that follows a redirect; or why there is none."""
+    response.close()
+    if response.status not in (307, 308):
+        return None, "which turns a POST into a GET"
+    try:
+        target = response.url.join(URL(response.headers["Location"]))
+        same = target.origin() == response.url.origin()
+    except (KeyError, ValueError):
+        return None, "which cannot be read"
+    if not same:
+        return None, "which is another server"
+    if target.user is not None or target.password is not None:
+        return None, "as a user whom the redirect names"
+    return replace(request, url=target), ""
+
+
+def _without_body(response: aiohttp.ClientResponse) -> Answer:
+    return Answer(response.status, response.reason or "", response.headers, "")
+
+
+def _in_pieces(body: bytes) -> bytes | io.BytesIO:
+    # aiohttp writes bytes in one go, and warns that a large body then holds up the loop.
+    return body if len(body) < _LARGE_BODY else io.BytesIO(body)
+
+
+async def _answer(
+    response: aiohttp.ClientResponse, timeout: Timeout, total_at: float | None
+) -> Answer:
+    """Read the beginning of an error's body; without it the status still counts."""
+    body = bytearray()
+    limit = min(timeout.between_bytes or _FOR_AN_ERRORS_BODY, _FOR_AN_ERRORS_BODY)
+    if total_at is not None:
+        limit = min(limit, total_at - asyncio.get_running_loop().time())
+    try:
+        await asyncio.wait_for(_read_beginning(response, body), limit)
+    except (aiohttp.ClientError, HttpProcessingError, asyncio.TimeoutError, OSError):
+        pass
+    finally:
+        response.close()
+    return _without_body(response)._replace(body=body.decode("utf-8", "replace"))
+
+
+async def _read_beginning(response: aiohttp.ClientResponse, body: bytearray) -> None:
+    while (left := 4 * MAX_BODY - len(body)) > 0 and (data := await response.content.read(left)):
+        body += data
+
+
+_contexts: dict[str, ssl.SSLContext] = {}
+
+
+async def _context_for(ca_bundle: str) -> ssl.SSLContext:
+    # Reading a bundle is milliseconds of disk and CPU: once per path, and off the loop.
+    context = _contexts.get(ca_bundle)
+    if context is None:
+        try:
+            context = await asyncio.to_thread(ssl.create_default_context, cafile=ca_bundle)
+        except (OSError, ssl.SSLError) as exc:
+            raise AI365VIPTLSError(
+                f"ca_bundle={ca_bundle!r} cannot be read as a PEM file of certificates: {exc}. "
+                "Pass the path of one, or leave it out to trust this system's authorities."
+            ) from exc
+        # Calls at once may each have read it; connections are shared by the context.
+        context = _contexts.setdefault(ca_bundle, context)
+    return context

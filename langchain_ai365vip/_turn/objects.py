@@ -1,0 +1,263 @@
+"""A schema in; an object that fits it, or a reason to ask again, out. Pure functions.
+
+`Schema` has one path for pydantic v2 and v1 classes, TypedDicts, JSON schemas and OpenAI's
+`response_format`: find the object in the reply, read it (repair it, bring its fields to the
+schema's types), check it. `ObjectText` does the finding while the reply arrives.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.utils.function_calling import convert_to_json_schema
+from pydantic import BaseModel, ValidationError
+from pydantic.v1 import BaseModel as BaseModelV1
+from pydantic.v1 import ValidationError as ValidationErrorV1
+
+from langchain_ai365vip._parsing.coercion import coerce
+from langchain_ai365vip._parsing.json_text import read_json
+from langchain_ai365vip._parsing.old_calls import ARGUMENT_KEYS
+from langchain_ai365vip._parsing.old_scan import ObjectFinder, Source, split
+from langchain_ai365vip._parsing.old_scan import Value as ScannedValue
+from langchain_ai365vip._parsing.schemas import has_foreign_keys, is_list, schema_errors
+from langchain_ai365vip._prompt.tools import as_sentence
+
+_MAX_PROBLEMS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a reply holds.
+
+    Attributes:
+        text: The object's JSON text and nothing else: as the model wrote it where that is
+            correct JSON that fits, written anew where it had to be repaired or coerced. The
+            whole reply if there is no object in it.
+        problem: What is wrong, in words for the model; None when the object fits.
+        cut_off: The reply ended inside the object.
+    """
+
+    text: str
+    problem: str | None = None
+    cut_off: bool = False
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What an object must look like.
+
+    Attributes:
+        name: The name of the class, or the title of the schema.
+        json_schema: The JSON schema; None for any JSON object.
+        model: The pydantic class that has the last word, if there is one.
+    """
+
+    name: str = "output"
+    json_schema: Mapping[str, Any] | None = None
+    model: type[BaseModel] | type[BaseModelV1] | None = None
+
+    @classmethod
+    def of(cls, schema: Mapping[str, Any] | type) -> Schema:
+        """Read a schema in any form that LangChain accepts.
+
+        Args:
+            schema: A pydantic v2 or v1 class, a TypedDict, a JSON schema, or a tool as
+                OpenAI or Anthropic write it. It is copied.
+
+        Raises:
+            ValueError: It is none of these.
+        """
+        if isinstance(schema, Mapping) and not _is_tool(schema):
+            if not isinstance(schema.get("type") or "", str):  # of which core makes nothing
+                raise ValueError(
+                    f"The schema's type is {schema['type']!r}: it must be one name, 'object'."
+                )
+            return cls(str(schema.get("title") or "output"), copy.deepcopy(dict(schema)))
+        function = schema.get("function", schema) if isinstance(schema, Mapping) else schema
+        try:
+            converted = copy.deepcopy(convert_to_json_schema(function))
+        except (TypeError, KeyError, ValueError) as error:
+            raise ValueError(
+                f"{schema!r} is not a schema: {as_sentence(error)} Pass a pydantic class, "
+                "a TypedDict or the dict of a JSON schema."
+            ) from error
+        if isinstance(schema, type) and issubclass(schema, BaseModel | BaseModelV1):
+            return cls(converted["title"], converted, schema)
+        if not getattr(schema, "__total__", True):  # a TypedDict; core takes all as required
+            kept = [n for n in converted.get("required", ()) if n in schema.__required_keys__]  # type: ignore[union-attr]  # a TypedDict has it
+            converted["required"] = kept
+        return cls(converted["title"], converted)
+
+    @classmethod
+    def of_response_format(cls, response_format: Any) -> Schema:
+        """Read OpenAI's `response_format`.
+
+        Args:
+            response_format: `{"type": "json_schema", "json_schema": {"name": ..., "schema":
+                ...}}` or `{"type": "json_object"}`. It is copied.
+
+        Raises:
+            ValueError: It is neither.
+        """
+        form = response_format if isinstance(response_format, Mapping) else {}
+        kind = form.get("type")
+        if kind == "json_object":
+            return cls()
+        given = form.get("json_schema")
+        given = given if isinstance(given, Mapping) else {}
+        schema = given.get("schema")
+        if kind != "json_schema" or not isinstance(schema, Mapping):
+            raise ValueError(
+                f"response_format={response_format!r} is not understood. Use {{'type': "
+                "'json_schema', 'json_schema': {'name': ..., 'schema': {...}}} or {'type': "
+                "'json_object'}."
+            )
+        name = given.get("name") or schema.get("title") or "output"
+        return cls(str(name), copy.deepcopy(dict(schema)))
+
+    def problem(self, value: Any) -> str | None:
+        """Say in words for the model what is wrong with JSON data; None when it fits."""
+        try:
+            if self.model is not None:
+                return _problem_of(self.model, value)
+            if self.json_schema is None:
+                return None if isinstance(value, dict) else "The reply is not a JSON object."
+            return "; ".join(schema_errors(value, self.json_schema, limit=_MAX_PROBLEMS)) or None
+        except RecursionError:
+            return "The JSON is nested too deeply."
+
+    def read(self, text: str) -> Found:
+        """Find the object in a reply, without the prose and fences around it.
+
+        Of several, the first that fits is taken; where none does, the last one, being
+        the model's conclusion, is the one that has the problem.
+        """
+        found = Found(text, "The reply holds no JSON object.")
+        for value in _objects(text, self.opening):
+            if value.cut_off:
+                return Found(value.text, "The JSON ends before it is complete.", cut_off=True)
+            found = self._read_object(value)
+            if found.problem is None:
+                break
+        return found
+
+    @property
+    def opening(self) -> str:
+        """The bracket that it begins with: pydantic's root models may ask for a list."""
+        return "[" if is_list(self.json_schema) else "{"
+
+    def _read_object(self, found: ScannedValue) -> Found:
+        try:
+            exact = json.loads(found.text)
+        except (ValueError, RecursionError):
+            return self._read_broken(found)
+        return self._fitted(exact, found.text)
+
+    def _read_broken(self, found: ScannedValue) -> Found:
+        try:
+            value, _ = read_json(found.text, found.escaped)
+        except ValueError as error:
+            return Found(found.text, str(error))
+        if has_foreign_keys(value, self.json_schema):
+            # Where the quotation marks are broken, a foreign key is likely part of a text.
+            return Found(found.text, "The JSON is broken.")
+        return self._fitted(value, found.text, rewrite=True)
+
+    def _fitted(self, value: Any, text: str, *, rewrite: bool = False) -> Found:
+        """Take the first reading of the value that fits."""
+        first: str | None = None
+        for reading in self._readings(value):
+            problem = self.problem(reading)
+            if problem is None:
+                same = reading is value and not rewrite
+                return Found(text if same else json.dumps(reading, ensure_ascii=False))
+            first = first or problem
+        return Found(text, first)
+
+    def _readings(self, value: Any) -> Iterator[Any]:
+        yield value
+        if self.json_schema is None:
+            return
+        yield coerce(value, self.json_schema)
+        # Wrapped as a call's arguments, or as the schema itself shows its fields.
+        for key in (*ARGUMENT_KEYS, "properties", self.name) if isinstance(value, dict) else ():
+            if isinstance(value.get(key), dict):
+                yield coerce(value[key], self.json_schema)
+
+
+def titled(schema: Any) -> Any:
+    """Return a JSON schema with a title, which LangChain asks for; all else as it is."""
+    if isinstance(schema, Mapping) and not _is_tool(schema) and not schema.get("title"):
+        return {**schema, "title": "output"}
+    return schema
+
+
+def _is_tool(schema: Mapping[str, Any]) -> bool:
+    if schema.get("type") == "function" or "toolSpec" in schema:
+        return True
+    is_named = isinstance(schema.get("name"), str)
+    return is_named and ("parameters" in schema or "input_schema" in schema)
+
+
+def _problem_of(model: type[BaseModel] | type[BaseModelV1], value: Any) -> str | None:
+    try:
+        if issubclass(model, BaseModel):
+            model.model_validate(value)
+        else:
+            model.parse_obj(value)
+    except (ValidationError, ValidationErrorV1) as error:
+        faults = [
+            f"{'.'.join(map(str, fault['loc'])) or 'the value'}: {fault['msg']}"
+            for fault in error.errors()[:_MAX_PROBLEMS]
+        ]
+        return "; ".join(faults)
+    return None
+
+
+def _objects(text: str, opening: str) -> Iterator[ScannedValue]:
+    """Yield the JSON objects in a text, one after the other."""
+    source = Source()
+    source.piece, source.ended = text, True
+    finder = ObjectFinder(source, opening)
+    for _ in finder.run():
+        raise AssertionError("A text that is all there is not waited for.")
+    for candidate in finder.found:
+        yield from split(candidate, ended=True)
+
+
+class ObjectText:
+    """The text of the first JSON object in a reply while it grows, nothing else.
+
+    A reply without any is passed on whole at the end: nothing is lost.
+
+    Args:
+        schema: Whether it is an object or a list; without it, an object.
+    """
+
+    def __init__(self, schema: Schema | None = None) -> None:
+        self._source = Source()
+        opening = "{" if schema is None else schema.opening
+        self._finder = ObjectFinder(self._source, opening, first_only=True)
+        self._states = self._finder.run()
+        next(self._states, None)
+
+    def feed(self, text: str) -> str:
+        """Read the next piece of the reply; return what of the object it adds."""
+        self._source.piece, self._source.pos = text, 0
+        next(self._states, None)
+        return self._finder.take_growth()
+
+    def flush(self) -> str:
+        """End the reply; return the whole of it if there was no object in it, else nothing."""
+        self._source.piece, self._source.pos, self._source.ended = "", 0, True
+        next(self._states, None)
+        return self._finder.take_growth() or self._finder.take_skipped()
+
+    @property
+    def cut_off(self) -> bool:
+        """After `flush`: whether the reply ended inside the object."""
+        return any(candidate.cut_off for candidate in self._finder.found)

@@ -1,0 +1,161 @@
+"""A reply in; the object of `with_structured_output`, or why there is none, out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any
+
+from langchain_core.exceptions import OutputParserException
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.output_parsers import (
+    BaseCumulativeTransformOutputParser,
+    JsonOutputParser,
+    PydanticOutputParser,
+)
+from langchain_core.output_parsers.openai_tools import (
+    JsonOutputKeyToolsParser,
+    PydanticToolsParser,
+)
+from langchain_core.outputs import ChatGeneration, Generation
+from langchain_core.utils.function_calling import convert_to_openai_tool
+from langchain_core.utils.pydantic import is_basemodel_subclass
+
+from langchain_ai365vip._prompt.tools import read_invalid_call_args
+from langchain_ai365vip._turn.objects import Schema
+from langchain_ai365vip._turn.turn import no_forced_call
+
+
+class ObjectParser(BaseCumulativeTransformOutputParser[Any]):
+    """LangChain's own parser of objects, and a look at the whole reply when it has ended.
+
+    In a stream LangChain's parsers raise for nothing: half an object would pass for a whole one.
+
+    Attributes:
+        inner: LangChain's parser.
+        wanted: What the reply's text must hold; `None` for an object that a call brings.
+        quiet: Whether a reply without the object gives `None` in place of an error.
+    """
+
+    inner: Any
+    wanted: Schema | None = None
+    quiet: bool = False
+
+    @classmethod
+    def of(cls, schema: Any, wanted: Schema | None, *, as_call: bool) -> ObjectParser:
+        """Return the parser for what `with_structured_output` was asked for.
+
+        Args:
+            schema: The user's schema, or `None` for any JSON object.
+            wanted: The same as it was read.
+            as_call: Whether the object comes as a tool call's arguments.
+        """
+        is_class = isinstance(schema, type) and is_basemodel_subclass(schema)
+        if not as_call:
+            inner = PydanticOutputParser(pydantic_object=schema) if is_class else JsonOutputParser()
+            return cls(inner=inner, wanted=wanted or Schema())
+        if is_class:
+            return cls(inner=PydanticToolsParser(tools=[schema], first_tool_only=True))
+        name = convert_to_openai_tool(schema)["function"]["name"]
+        return cls(inner=JsonOutputKeyToolsParser(key_name=name, first_tool_only=True))
+
+    def parse(self, text: str) -> Any:
+        """Parse a text; see `parse_result`."""
+        return self.parse_result([Generation(text=text)])
+
+    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
+        """Return the object, or what there is of it yet.
+
+        Args:
+            result: One generation, whose message or text holds the object.
+            partial: Whether it is not complete yet: `None` then stands for no object.
+
+        Raises:
+            OutputParserException: The text does not hold the object.
+            AI365VIPOutputError: The message does not hold the call.
+        """
+        if partial:
+            return self.inner.parse_result(result, partial=True)
+        try:
+            return self.inner.parse_result([self._whole(result[0])])
+        except Exception:
+            if self.quiet:
+                return None
+            raise
+
+    def problem(self, message: AIMessage) -> Exception | None:
+        """Return the error for a message that does not hold the object."""
+        try:
+            self.inner.parse_result([self._whole(ChatGeneration(message=message))])
+        except Exception as error:
+            return error
+        return None
+
+    def _whole(self, generation: Generation) -> Generation:
+        if self.wanted is None:
+            if isinstance(generation, ChatGeneration):
+                _check_call(generation.message)
+            return generation
+        found = self.wanted.read(generation.text)
+        if found.problem is not None:
+            raise OutputParserException(
+                f"The reply does not hold the object that was asked for ({found.problem}). It "
+                f"says: {generation.text[:500]!r}. A larger model may follow the schema.",
+                llm_output=generation.text,
+            )
+        return Generation(text=found.text)
+
+    def _transform(self, input: Iterator[str | BaseMessage]) -> Iterator[Any]:
+        chunks: list[Any] = []
+        last: list[Any] = []
+        for part in super()._transform(_noted(input, chunks)):
+            last = [part]
+            yield part
+        yield from self._end(chunks, last)
+
+    async def _atransform(self, input: AsyncIterator[str | BaseMessage]) -> AsyncIterator[Any]:
+        chunks: list[Any] = []
+        last: list[Any] = []
+        async for part in super()._atransform(_anoted(input, chunks)):
+            last = [part]
+            yield part
+        for part in self._end(chunks, last):
+            yield part
+
+    def _end(self, chunks: list[Any], last: list[Any]) -> list[Any]:
+        """Return what the whole reply says, where it is not what the last part said."""
+        if not chunks:
+            return []
+        if isinstance(chunks[0], str):
+            generation = Generation(text="".join(chunks))
+        else:
+            message = chunks[0] + chunks[1:] if len(chunks) > 1 else chunks[0]
+            generation = ChatGeneration(message=message)
+        whole = [self.parse_result([generation])]
+        return [] if whole == last else whole
+
+
+def _noted(input: Iterator[Any], chunks: list[Any]) -> Iterator[Any]:
+    for chunk in input:
+        chunks.append(chunk)
+        yield chunk
+
+
+async def _anoted(input: AsyncIterator[Any], chunks: list[Any]) -> AsyncIterator[Any]:
+    async for chunk in input:
+        chunks.append(chunk)
+        yield chunk
+
+
+def _check_call(message: BaseMessage) -> None:
+    """Raise an `AI365VIPOutputError` for a message without a call that can be carried out."""
+    if not isinstance(message, AIMessage) or message.tool_calls:
+        return
+    invalid = [
+        found
+        for call in message.invalid_tool_calls
+        if (found := read_invalid_call_args(call["args"] or "")) is not None
+    ]
+    said = "\n".join([message.text, *(written for written, _ in invalid)]).strip()
+    cut_off = message.response_metadata.get("finish_reason") == "length"
+    errors: Sequence[str] = [error for _, error in invalid]
+    raise no_forced_call(errors, said, cut_off=cut_off, for_object=True)

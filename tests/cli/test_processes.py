@@ -1,0 +1,406 @@
+"""The command as a process: streams, pipes, signals, a terminal."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import http.client
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from langchain_ai365vip.cli.exits import Exit
+from tests.endpoint import Endpoint
+
+pytestmark = pytest.mark.processes
+
+COMMAND = [sys.executable, "-m", "langchain_ai365vip"]
+PATIENCE = 120.0
+
+
+def finished(*arguments: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    """Run the command to its end, with an empty standard input."""
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=PATIENCE,
+        env=os.environ | environment,
+        check=False,
+    )
+
+
+@contextlib.contextmanager
+def started(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Start the command; it is killed if the test fails before its end."""
+    process = subprocess.Popen(
+        [*COMMAND, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def piped(stream: IO[bytes] | None) -> IO[bytes]:
+    assert stream is not None
+    return stream
+
+
+class Terminal:
+    """The command at a terminal of its own, as a person has it."""
+
+    # The child makes the pseudo-terminal its controlling one, so that the character ^C
+    # becomes a SIGINT by the kernel's doing.
+    _ATTACH = """
+        import fcntl, os, sys, termios
+        os.setsid()
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        os.execv(sys.argv[1], sys.argv[1:])
+    """
+
+    def __init__(self, *arguments: str, kind: str = "dumb") -> None:
+        self._master, slave = pty.openpty()
+        self._seen = ""
+        # A terminal may be read in the midst of a character.
+        self._decoded = codecs.getincrementaldecoder("utf-8")().decode
+        attach: list[str] = [sys.executable, "-c", textwrap.dedent(self._ATTACH)]
+        self.process = subprocess.Popen(
+            [*attach, *COMMAND, *arguments],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env=os.environ | {"TERM": kind},
+        )
+        os.close(slave)
+
+    def type(self, text: str) -> None:
+        os.write(self._master, text.encode())
+
+    def interrupted(self) -> int:
+        """Press Ctrl-C at the prompt until the process ends; give its exit code.
+
+        More than once, for CPython's readline misses a signal that comes between its
+        prompt and its `select()`.
+        """
+        for _ in range(int(PATIENCE)):
+            self.type("\x03")
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return self.process.wait(1)
+        raise AssertionError("Ctrl-C at the prompt does not end the process")
+
+    def wait_for(self, text: str) -> str:
+        """Read until `text` has been shown; give what was shown up to its end."""
+        while text not in self._seen:
+            ready, _, _ = select.select([self._master], [], [], PATIENCE)
+            assert ready, f"no {text!r} within {PATIENCE} s: {self._seen!r}"
+            try:
+                data = os.read(self._master, 65536)
+            except OSError:  # EIO: the other end is closed
+                data = b""
+            assert data, f"the terminal closed before {text!r}: {self._seen!r}"
+            self._seen += self._decoded(data)
+        shown, found, self._seen = self._seen.partition(text)
+        return shown + found
+
+    def rest(self) -> str:
+        """Read to the end of the process."""
+        with contextlib.suppress(OSError):
+            while data := os.read(self._master, 65536):
+                self._seen += self._decoded(data)
+        return self._seen
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self._master)
+
+
+def test_an_answer_goes_to_standard_output_and_nothing_else_anywhere(endpoint: Endpoint) -> None:
+    endpoint.pieces = ["Grün", ", ", "blau \U0001f535"]
+    ran = finished("chat", "Name colors.", "--base-url", endpoint.base_url)
+    assert (ran.returncode, ran.stdout.decode(), ran.stderr) == (0, "Grün, blau 🔵\n", b"")
+    assert endpoint.bodies[0]["messages"] == [{"role": "user", "content": "Name colors."}]
+
+
+def test_an_output_that_cannot_show_a_character_gets_a_question_mark(endpoint: Endpoint) -> None:
+    endpoint.pieces = ["grün"]
+    ran = finished("chat", "Hi", "--base-url", endpoint.base_url, PYTHONIOENCODING="ascii")
+    assert (ran.returncode, ran.stdout) == (0, b"gr?n\n")
+
+
+def test_a_failure_in_a_process_shows_no_key_even_with_tracebacks(endpoint: Endpoint) -> None:
+    url = f"{endpoint.base_url}/wrong"
+    ran = finished("chat", "Hi", "--base-url", url, "--api-key", "sk-secret", "--debug")
+    assert (ran.returncode, ran.stdout) == (Exit.REFUSED, b"")
+    assert b"Traceback" in ran.stderr
+    assert b"sk-secret" not in ran.stderr
+
+
+def test_every_piece_is_shown_before_the_next_one_is_sent(paced: Endpoint) -> None:
+    paced.pieces = pieces = ["one", "two", "three"]
+    with started("chat", "Count.", "--base-url", paced.base_url) as process:
+        for piece in pieces:
+            paced.release()
+            assert piped(process.stdout).read(len(piece)) == piece.encode()
+        assert piped(process.stdout).read() == b"\n"
+        assert process.wait(PATIENCE) == 0
+
+
+def test_ctrl_c_in_mid_answer_ends_with_130_and_stops_the_model(paced: Endpoint) -> None:
+    with started("chat", "Count.", "--base-url", paced.base_url) as process:
+        paced.release()
+        assert piped(process.stdout).read(5) == b"Hello"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE) == Exit.INTERRUPTED
+        assert piped(process.stdout).read() == b"\n"
+        assert piped(process.stderr).read() == b""
+    assert paced.closed.wait(PATIENCE)
+
+
+def test_a_reader_that_leaves_ends_the_command_quietly(paced: Endpoint) -> None:
+    paced.pieces = ["one\n", "two\n", "three\n"]
+    with started("chat", "Count.", "--base-url", paced.base_url) as process:
+        paced.release()
+        assert piped(process.stdout).readline() == b"one\n"
+        piped(process.stdout).close()
+        paced.release()
+        assert process.wait(PATIENCE) == Exit.FAILED
+        assert piped(process.stderr).read() == b""
+    assert paced.closed.wait(PATIENCE)
+
+
+def test_a_conversation_remembers_stops_and_starts_over(endpoint: Endpoint) -> None:
+    endpoint.pieces = lambda body: [f"answer {len(body['messages'])}", " end"]
+    with Terminal("chat", "--base-url", endpoint.base_url) as terminal:
+        terminal.wait_for("> ")
+        terminal.type("first\n")
+        terminal.wait_for("answer 1 end")
+        terminal.wait_for("> ")
+        terminal.type("second\n")
+        terminal.wait_for("answer 3 end")
+        terminal.wait_for("> ")
+        terminal.type("/new\n")
+        terminal.wait_for("> ")
+        terminal.type("third\n")
+        terminal.wait_for("answer 1 end")
+        terminal.wait_for("> ")
+        terminal.type("\x04")
+        assert terminal.process.wait(PATIENCE) == 0
+    assert endpoint.bodies[1]["messages"] == [
+        {"role": "user", "content": "first"},
+        {"role": "assistant", "content": "answer 1 end"},
+        {"role": "user", "content": "second"},
+    ]
+    assert endpoint.bodies[2]["messages"] == [{"role": "user", "content": "third"}]
+
+
+def test_ctrl_c_stops_an_answer_and_not_the_conversation(paced: Endpoint) -> None:
+    with Terminal("chat", "--base-url", paced.base_url) as terminal:
+        terminal.wait_for("> ")
+        terminal.type("go on\n")
+        paced.release()
+        terminal.wait_for("Hello")
+        terminal.type("\x03")
+        terminal.wait_for("[stopped]")
+        assert paced.closed.wait(PATIENCE)
+        terminal.wait_for("> ")
+        paced.release_all()
+        terminal.type("again\n")
+        terminal.wait_for("Hello there!")
+        terminal.wait_for("> ")
+        assert terminal.interrupted() == Exit.INTERRUPTED
+        assert "Traceback" not in terminal.rest()
+    assert paced.bodies[1]["messages"] == [
+        {"role": "user", "content": "go on"},
+        {"role": "assistant", "content": "Hello"},
+        {"role": "user", "content": "again"},
+    ]
+
+
+def test_a_terminal_gets_no_escape_sequences_from_an_answer(endpoint: Endpoint) -> None:
+    endpoint.pieces = ["\x1b]0;title\x07", "\x9b31m", "done\n"]
+    with Terminal("chat", "Hi", "--base-url", endpoint.base_url) as terminal:
+        assert terminal.process.wait(PATIENCE) == 0
+        shown = terminal.rest()
+    assert "␛]0;title␇\ufffd31mdone" in shown
+    assert "\x1b" not in shown
+
+
+# A model that stops in the middle until a line comes on standard input, for longer than the
+# command grants: a test may be held up. Another line is a Ctrl-C that this thread gets.
+SERVING = """
+import asyncio
+import signal
+import sys
+import threading
+from langchain_core.runnables import RunnableLambda
+from langchain_ai365vip.cli.ending import ending
+from langchain_ai365vip.cli import serve
+
+serve.GRACE = 600
+
+async def answer(messages):
+    yield "one "
+    reader = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    while await reader.readline() == b"Ctrl-C\\n":
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+    yield "two"
+
+with ending(debug=False):
+    serve.serve(RunnableLambda(answer), host="127.0.0.1", port=0)
+"""
+ASKED = b'{"model": {"id": "m"}, "messages": [{"role": "user", "content": "Hi"}], "key": ""}'
+
+
+@contextlib.contextmanager
+def serving() -> Iterator[tuple[subprocess.Popen[bytes], http.client.HTTPResponse]]:
+    """A serving process, and the answer that it is in the middle of."""
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVING],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        # A line that never comes is none.
+        patience = threading.Timer(PATIENCE, process.kill)
+        patience.start()
+        try:
+            url = piped(process.stdout).readline().decode().strip()
+            request = urllib.request.Request(f"{url}/api/chat", data=ASKED, method="POST")
+            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+                assert answer.read(4) == b"one "
+                assert piped(process.stderr).readline().startswith(b"Serving ")
+                yield process, answer
+        finally:
+            patience.cancel()
+            process.kill()
+
+
+@pytest.mark.parametrize(
+    "signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda signum: signum.name
+)
+def test_a_signal_ends_serving_cleanly_after_the_replies_under_way(signum: signal.Signals) -> None:
+    with serving() as (process, answer):
+        process.send_signal(signum)
+        assert piped(process.stderr).readline().startswith(b"Stopping: ")
+        piped(process.stdin).write(b"\n")
+        piped(process.stdin).flush()
+        assert answer.read() == b"two"
+        assert process.wait(PATIENCE) == 0
+        assert piped(process.stderr).read() == b""
+
+
+def test_a_second_ctrl_c_cuts_the_replies_under_way() -> None:
+    with serving() as (process, answer):
+        process.send_signal(signal.SIGINT)
+        assert piped(process.stderr).readline().startswith(b"Stopping: ")
+        process.send_signal(signal.SIGINT)
+        with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
+            answer.read()
+        assert process.wait(PATIENCE) == Exit.INTERRUPTED
+        assert piped(process.stderr).read() == b""
+
+
+def test_ctrl_c_that_interrupts_no_wait_is_noticed() -> None:
+    with serving() as (process, answer):
+        piped(process.stdin).write(b"Ctrl-C\n")
+        piped(process.stdin).flush()
+        assert piped(process.stderr).readline().startswith(b"Stopping: ")
+        piped(process.stdin).write(b"Ctrl-C\n")
+        piped(process.stdin).flush()
+        with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
+            answer.read()
+        assert process.wait(PATIENCE) == Exit.INTERRUPTED
+
+
+def test_a_shell_is_told_how_a_command_goes_on() -> None:
+    typed = {"COMP_WORDS": "ai365vip ba", "COMP_CWORD": "1"}
+    ran = subprocess.run(
+        [str(Path(sys.executable).with_name("ai365vip"))],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=PATIENCE,
+        env=os.environ | typed | {"_AI365VIP_COMPLETE": "complete_bash"},
+        check=False,
+    )
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, b"batch\n", b"")
+
+
+@pytest.mark.parametrize("module", ["typer", "rich"])
+def test_without_the_extra_one_line_says_what_to_install(module: str) -> None:
+    script = (
+        f"import sys; sys.modules['{module}'] = None\n"
+        "from langchain_ai365vip.cli import main\nmain()"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+    assert (ran.returncode, ran.stdout) == (1, b"")
+    assert ran.stderr.count(b"\n") == 1
+    assert b'pip install ".[cli]" in a checkout' in ran.stderr
+
+
+@pytest.mark.parametrize("command", [["chat", "Hi"], ["chat"], ["models"], ["check"]], ids=" ".join)
+def test_a_closed_standard_output_is_one_message(command: list[str], endpoint: Endpoint) -> None:
+    done = subprocess.run(
+        ["sh", "-c", '"$@" >&-', "sh", *COMMAND, *command, "--base-url", endpoint.base_url],
+        input=b"Hi",
+        stderr=subprocess.PIPE,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.stderr.startswith(b"ai365vip: Standard output is closed")
+    assert (done.stderr.count(b"\n"), done.returncode) == (1, Exit.FAILED)
+    if command[0] == "chat":
+        assert endpoint.requests == 0
+
+
+def test_a_closed_standard_error_does_not_keep_an_answer_back(endpoint: Endpoint) -> None:
+    endpoint.pieces = ["The answer."]
+    done = subprocess.run(
+        ["sh", "-c", '"$@" 2>&-', "sh", *COMMAND, "chat", "Hi", "--base-url", endpoint.base_url],
+        input=b"",
+        stdout=subprocess.PIPE,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (done.stdout, done.returncode) == (b"The answer.\n", Exit.OK)
+
+
+def test_a_second_ctrl_c_while_the_process_ends_changes_nothing() -> None:
+    script = textwrap.dedent("""
+        import atexit, signal, sys
+
+        class Keyboard:
+            buffer = property(lambda self: self)
+            isatty = lambda self: False
+            read = lambda self: signal.raise_signal(signal.SIGINT)
+
+        atexit.register(signal.raise_signal, signal.SIGINT)
+        from langchain_ai365vip.cli import main
+        sys.stdin = Keyboard()
+        main()
+    """)
+    ran = subprocess.run(
+        [sys.executable, "-c", script, "chat"], capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stdout, ran.stderr) == (Exit.INTERRUPTED, "", "")

@@ -1,0 +1,478 @@
+"""The endpoint as clients see it: raw requests in, bytes out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from langchain.agents import create_agent
+from langchain_core import exceptions as core
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    HumanMessage,
+    SystemMessage,
+)
+from langchain_core.output_parsers import StrOutputParser
+from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.runnables import RunnableLambda
+
+from langchain_ai365vip import errors
+from langchain_ai365vip.server import create_app
+from tests.server.server_kit import (
+    PlainModel,
+    ScriptedModel,
+    chat_body,
+    parse_answer,
+    says,
+    serve,
+    serve_app,
+)
+
+
+async def test_each_delta_is_one_chunk_written_before_the_next_is_made() -> None:
+    seen: list[asyncio.Event] = [asyncio.Event() for _ in range(3)]
+
+    async def script() -> AsyncIterator[str]:
+        for index, event in enumerate(seen):
+            yield f"piece{index}"
+            await event.wait()
+
+    async with serve(ScriptedModel(script=script)) as client:
+        reader, writer = await client.connect()
+        writer.write(client.request(chat_body()))
+        await reader.readuntil(b"\r\n\r\n")
+        for index, event in enumerate(seen):
+            assert await reader.readuntil(b"6\r\npiece%d\r\n" % index)
+            event.set()
+        assert await reader.read() == b"0\r\n\r\n"
+        writer.close()
+
+
+async def test_the_reply_is_raw_text_and_ends_cleanly() -> None:
+    async with serve(says("Grüße, ", "", "世界", " 🌍\n")) as client:
+        answer = await client.ask()
+    assert (answer.status, answer.reason) == (200, "OK")
+    assert answer.headers["content-type"] == "text/plain;charset=UTF-8"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert [chunk.decode() for chunk in answer.chunks] == ["Grüße, ", "世界", " 🌍\n", ""]
+
+
+async def test_put_is_as_good_as_post_and_the_content_type_is_ignored() -> None:
+    async with serve(says("ok")) as client:
+        answer = await client.ask(
+            method="PUT", headers=["Content-Type: text/csv", "Connection: close"]
+        )
+    assert answer.chunks == [b"ok", b""]
+
+
+async def test_a_surrogate_pair_cut_in_two_is_joined_and_half_a_one_replaced() -> None:
+    async with serve(says("a\ud83d", "\ude00b", "\udc00", "c\ud83d")) as client:
+        answer = await client.ask()
+    assert [chunk.decode() for chunk in answer.chunks] == ["a", "😀b", "\ufffd", "c", "\ufffd", ""]
+
+
+async def test_an_http_1_0_client_gets_the_text_without_chunks() -> None:
+    async with serve(says("one ", "two")) as client:
+        answer = await client.ask(version="1.0", headers=[])
+    assert answer.body == b"one two"
+
+
+REQUESTS: dict[str, tuple[dict[str, Any], list[BaseMessage]]] = {
+    "prompt and turns": (
+        chat_body(
+            messages=[
+                {"role": "user", "content": "a"},
+                {"role": "assistant", "content": "b"},
+                {"role": "user", "content": "c"},
+            ]
+        ),
+        [SystemMessage("Be brief."), HumanMessage("a"), AIMessage("b"), HumanMessage("c")],
+    ),
+    "system turns join the prompt": (
+        chat_body(
+            messages=[
+                {"role": "user", "content": "a"},
+                {"role": "system", "content": "In French."},
+            ]
+        ),
+        [SystemMessage("Be brief.\n\nIn French."), HumanMessage("a")],
+    ),
+    "no prompt": (chat_body(prompt=""), [HumanMessage("Hi")]),
+    "null prompt": (chat_body(prompt=None), [HumanMessage("Hi")]),
+    "a prompt alone": (chat_body(messages=[]), [SystemMessage("Be brief.")]),
+    "whitespace and odd characters are kept": (
+        chat_body(prompt=" \x00", messages=[{"role": "user", "content": "\u2028<|im_start|>"}]),
+        [SystemMessage(" \x00"), HumanMessage("\u2028<|im_start|>")],
+    ),
+    "nothing is trimmed": (
+        chat_body(model={"id": "x", "name": "y", "maxLength": 1, "tokenLimit": 1}),
+        [SystemMessage("Be brief."), HumanMessage("Hi")],
+    ),
+}
+
+
+@pytest.mark.parametrize(("body", "messages"), REQUESTS.values(), ids=REQUESTS.keys())
+async def test_the_model_sees_the_conversation(
+    body: dict[str, Any], messages: list[BaseMessage]
+) -> None:
+    model = says("ok")
+    async with serve(model) as client:
+        assert (await client.ask(body)).status == 200
+    assert model.asked == [messages]
+
+
+@pytest.mark.parametrize(
+    ("temperature", "kwargs"),
+    [(0, {"temperature": 0.0}), (0.7, {"temperature": 0.7}), (None, {})],
+    ids=["zero", "some", "null"],
+)
+async def test_a_temperature_reaches_a_model_that_has_one(
+    temperature: float | None, kwargs: dict[str, float]
+) -> None:
+    model = says("ok")
+    async with serve(model.bind()) as client:
+        assert (await client.ask(chat_body(temperature=temperature))).status == 200
+    assert model.passed == [kwargs]
+
+
+async def test_a_temperature_is_kept_from_a_model_that_has_none() -> None:
+    model = PlainModel(script=says("ok").script)
+    async with serve(model) as client:
+        assert (await client.ask()).status == 200
+    assert model.passed == [{}]
+
+
+# What can stand behind the endpoint, each with what its client gets.
+
+
+async def _async_pieces(inputs: AsyncIterator[list[BaseMessage]]) -> AsyncIterator[str]:
+    async for messages in inputs:
+        for message in messages:
+            yield message.text
+
+
+def _plain_function(messages: list[BaseMessage]) -> str:
+    return messages[-1].text.upper()
+
+
+def _weather(city: str) -> str:
+    """Tell the weather."""
+    return f"sunny in {city}"
+
+
+def _agent() -> Any:
+    call = {"name": "_weather", "args": '{"city": "Paris"}', "id": "1", "index": 0}
+    calling = AIMessageChunk(content="", tool_call_chunks=[call])
+    replies: Iterator[list[Any]] = iter([["Let me ", "look.", calling], ["It is ", "sunny."]])
+
+    async def script() -> AsyncIterator[Any]:
+        for piece in next(replies):
+            yield piece
+
+    return create_agent(ScriptedModel(script=script), tools=[_weather])
+
+
+# Before Python 3.11 LangGraph cannot stream a model that a node calls asynchronously: each
+# message comes whole.
+AGENT_TEXTS = (
+    ["Let me ", "look.", "\n\nIt is ", "sunny."]
+    if sys.version_info >= (3, 11)
+    else ["Let me look.", "\n\nIt is sunny."]
+)
+
+SERVED: dict[str, tuple[Any, list[str]]] = {
+    "chat model": (lambda: says("a", "b"), ["a", "b"]),
+    "text blocks, v0 and v1": (
+        lambda: says(
+            AIMessageChunk(content=[{"type": "text", "text": "a"}]),
+            AIMessageChunk(content=[{"type": "reasoning", "reasoning": "hm"}]),
+            AIMessageChunk(content=[{"type": "text", "text": "b", "index": 1}, "c"]),
+        ),
+        ["a", "bc"],
+    ),
+    "prompt | model": (
+        lambda: ChatPromptTemplate([("system", "s"), ("placeholder", "{talk}")]) | says("a", "b"),
+        ["a", "b"],
+    ),
+    "prompt | model | parser": (
+        lambda: ChatPromptTemplate([("placeholder", "{messages}")]) | says("a") | StrOutputParser(),
+        ["a"],
+    ),
+    "model | parser": (lambda: says("a", "b") | StrOutputParser(), ["a", "b"]),
+    "function": (lambda: _plain_function, ["HI"]),
+    "function that answers with a message": (
+        lambda: RunnableLambda(lambda _: AIMessage("whole")),
+        ["whole"],
+    ),
+    "generator": (lambda: _async_pieces, ["Be brief.", "Hi"]),
+    "agent": (_agent, AGENT_TEXTS),
+}
+
+
+@pytest.mark.parametrize(("make", "texts"), SERVED.values(), ids=SERVED.keys())
+async def test_models_chains_functions_and_agents_are_served(make: Any, texts: list[str]) -> None:
+    async with serve(make()) as client:
+        answer = await client.ask()
+    assert [chunk.decode() for chunk in answer.chunks] == [*texts, ""]
+
+
+async def test_a_prompt_that_takes_no_conversation_is_refused_at_once() -> None:
+    chain = ChatPromptTemplate.from_template("About {topic}") | says("a")
+    with pytest.raises(ValueError, match=r"no other variable, but it has \['topic'\]"):
+        async with serve(chain):
+            pass
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        RunnableLambda(lambda _: {"answer": "a"}),
+        RunnableLambda(lambda _: HumanMessage("a")),
+        says(AIMessageChunk(content="", tool_calls=[{"name": "f", "args": {}, "id": "1"}])),
+    ],
+    ids=["dict", "human message", "tool call without text"],
+)
+async def test_output_that_is_not_text_is_an_error_that_says_so(model: Any) -> None:
+    async with serve(model) as client:
+        answer = await client.ask()
+    assert (answer.status, answer.reason) == (500, "The model's output is not text")
+
+
+# Failures.
+
+
+class ForeignError(Exception):
+    """An exception of another library, with the attributes that those have."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__("secret sk-123\r\nSet-Cookie: x")
+        vars(self).update(attributes)
+
+
+class Response:
+    def __init__(self, status_code: int, **headers: str) -> None:
+        self.status_code = status_code
+        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+FAILURES: dict[str, tuple[Exception, int, str, str | None]] = {
+    "authentication": (core.ModelAuthenticationError(), 401, "Incorrect API key", None),
+    "permission": (core.ModelPermissionDeniedError(), 403, "permission", None),
+    "invalid": (core.ModelInvalidRequestError(), 400, "invalid", None),
+    "context": (core.ContextOverflowError(), 400, "maximum context length", None),
+    "not found": (core.ModelNotFoundError(), 404, "does not exist", None),
+    "rate limit": (core.ModelRateLimitError(), 429, "Rate limit", None),
+    "retry after": (
+        errors.AI365VIPRateLimitError("x", retry_after=2.5),
+        429,
+        "Rate limit",
+        "3",
+    ),
+    "quota": (errors.AI365VIPQuotaError("x"), 429, "quota", None),
+    "api": (core.ModelAPIError(), 502, "failed", None),
+    "api with a status": (errors.AI365VIPAPIError("x", status_code=503), 503, "failed", None),
+    "connection": (core.ModelConnectionError(), 502, "could not be reached", None),
+    "timeout": (core.ModelTimeoutError(), 504, "in time", None),
+    "asyncio timeout": (asyncio.TimeoutError(), 504, "in time", None),
+    "socket": (ConnectionRefusedError("x"), 502, "could not be reached", None),
+    "foreign status": (ForeignError(status_code=409), 409, "Conflict", None),
+    "foreign response": (
+        ForeignError(response=Response(429, retry_after="7")),
+        429,
+        "Rate limit",
+        "7",
+    ),
+    "foreign nonsense": (ForeignError(status_code="200", retry_after="soon"), 500, "failed", None),
+    "anything else": (
+        RuntimeError("secret sk-123"),
+        500,
+        "The model failed: the server's log says why",
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "reason", "retry_after"), FAILURES.values(), ids=FAILURES.keys()
+)
+async def test_a_failure_before_the_first_text_has_its_true_status(
+    error: Exception, status: int, reason: str, retry_after: str | None
+) -> None:
+    async with serve(says("", error)) as client:
+        answer = await client.ask()
+    assert answer.status == status
+    assert reason in answer.reason
+    assert answer.headers.get("retry-after") == retry_after
+    assert answer.body.decode() == answer.reason
+    assert "sk-123" not in answer.reason
+
+
+async def test_debug_sends_the_exceptions_own_words_made_safe() -> None:
+    async with serve(says(ForeignError(status_code=418)), debug=True) as client:
+        answer = await client.ask()
+    assert answer.status == 418
+    assert answer.reason == "ForeignError: secret sk-123 Set-Cookie: x"
+    assert "set-cookie" not in answer.headers
+
+
+async def test_a_failure_after_the_first_text_cuts_the_connection() -> None:
+    async with serve(says("half", RuntimeError("x"))) as client:
+        answer = await client.ask()
+    assert answer.status == 200
+    assert answer.chunks == [b"half"]
+
+
+async def test_a_failure_resets_the_connection_of_an_http_1_0_client() -> None:
+    first_seen = asyncio.Event()
+
+    async def script() -> AsyncIterator[str]:
+        yield "half"
+        await first_seen.wait()
+        raise RuntimeError("x")
+
+    async with serve(ScriptedModel(script=script)) as client:
+        reader, writer = await client.connect()
+        writer.write(client.request(chat_body(), version="1.0"))
+        assert await reader.readuntil(b"half")
+        first_seen.set()
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
+        writer.close()
+
+
+@pytest.mark.parametrize("texts", [["a"], []], ids=["mid-stream", "before the first text"])
+async def test_the_model_is_cancelled_when_the_client_goes_away(texts: list[str]) -> None:
+    started, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def script() -> AsyncIterator[str]:
+        for text in texts:
+            yield text
+        if started.is_set():
+            yield "again"
+            return
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    async with serve(ScriptedModel(script=script), max_concurrency=1) as client:
+        _, writer = await client.connect()
+        writer.write(client.request(chat_body()))
+        await started.wait()
+        writer.close()
+        await cancelled.wait()
+        assert (await client.ask()).status == 200  # and its place is free again
+
+
+async def test_without_handler_cancellation_the_model_ends_at_its_next_token() -> None:
+    started, gone, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def script() -> AsyncIterator[str]:
+        try:
+            yield "a"
+            started.set()
+            await gone.wait()
+            while True:
+                yield "b"
+                await asyncio.sleep(0)
+        finally:
+            ended.set()
+
+    app = create_app(ScriptedModel(script=script))
+    async with serve_app(app, handler_cancellation=False) as client:
+        _, writer = await client.connect()
+        writer.write(client.request(chat_body()))
+        await started.wait()
+        writer.close()
+        await writer.wait_closed()
+        gone.set()
+        await ended.wait()
+
+
+async def test_an_empty_reply_is_an_empty_200() -> None:
+    async with serve(says("")) as client:
+        assert (await client.ask()).chunks == [b""]
+
+
+async def test_a_client_that_leaves_its_reply_unread_is_let_go_after_the_model_has_ended() -> None:
+    ended = asyncio.Event()
+
+    async def script() -> AsyncIterator[str]:
+        # More than the kernel takes in, so that a rest stays in the server's own buffer.
+        while not full():
+            yield "x" * 20_000
+        ended.set()
+
+    def full() -> bool:
+        return any(
+            connection.transport is not None and connection.transport.get_write_buffer_size()
+            for connection in (client.server.connections if client.server else ())
+        )
+
+    app = create_app(ScriptedModel(script=script), send_timeout=0.1)
+    async with serve_app(app) as client:
+        server = client.server
+        assert server is not None
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.connect((client.host, client.port))
+        sock.sendall(client.request(chat_body()))
+        await ended.wait()
+        while server.connections:  # noqa: ASYNC110 - aiohttp has no event for it
+            await asyncio.sleep(0.01)
+        sock.close()
+
+
+# The model's id.
+
+
+async def test_a_single_model_answers_to_any_id() -> None:
+    async with serve(says("ok")) as client:
+        answer = await client.ask(chat_body(model={"id": "made-up\r\n\x1b[31m"}))
+    assert answer.status == 200
+
+
+async def test_a_mapping_of_models_answers_to_its_ids_alone() -> None:
+    async with serve({"small": says("s"), "large": says("l")}) as client:
+        small = await client.ask(chat_body(model={"id": "small"}))
+        large = await client.ask(chat_body(model={"id": "large", "name": "Large"}))
+        other = await client.ask(chat_body(model={"id": "gpt-4"}))
+    assert [small.chunks[0], large.chunks[0]] == [b"s", b"l"]
+    assert (other.status, other.reason) == (
+        404,
+        "The model does not exist, there are: small, large",
+    )
+
+
+LISTINGS: dict[str, tuple[Any, dict[str, Any], list[str]]] = {
+    "mapping": ({"small": says("s"), "large": says("l")}, {}, ["small", "large"]),
+    "given": (says("s"), {"model_id": "mine"}, ["mine"]),
+    "nameless": (says("s"), {}, ["langchain"]),
+}
+
+
+@pytest.mark.parametrize(("model", "options", "ids"), LISTINGS.values(), ids=LISTINGS.keys())
+async def test_models_are_listed(model: Any, options: dict[str, Any], ids: list[str]) -> None:
+    async with serve(model, **options) as client:
+        answer = await client.ask({"key": ""}, path="/api/models")
+    assert answer.status == 200
+    assert answer.headers["content-type"] == "text/plain;charset=UTF-8"
+    assert json.loads(answer.body) == [{"id": name, "name": name} for name in ids]
+
+
+async def test_a_connection_is_kept_for_the_next_request() -> None:
+    async with serve(says("ok")) as client:
+        reader, writer = await client.connect()
+        for _ in range(3):
+            writer.write(client.request(chat_body(), headers=[]))
+            answer = parse_answer(await reader.readuntil(b"0\r\n\r\n"))
+            assert answer.chunks == [b"ok", b""]
+        writer.close()
