@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from subprocess import PIPE, Popen
 from typing import Any
 
 import pytest
@@ -28,11 +31,24 @@ def rows(path: Path) -> list[Any]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def process_1(unshare: subprocess.Popen[bytes]) -> int:
-    """The id, as it is out here, of what `unshare` made the first process in there."""
-    children = Path(f"/proc/{unshare.pid}/task/{unshare.pid}/children")
-    assert wait_until(lambda: bool(children.read_text().split()), PATIENCE)
-    return int(children.read_text().split()[0])
+@contextlib.contextmanager
+def as_process_1(*arguments: str, **environment: str) -> Iterator[tuple[Popen[bytes], int]]:
+    """Run the command as a container does; give `unshare`, and its child's id out here."""
+    with Popen(
+        [*_PROCESS_1, *COMMAND, *arguments],
+        stdin=PIPE,
+        stdout=PIPE,
+        stderr=PIPE,
+        env=os.environ | environment,
+    ) as unshare:
+        children = Path(f"/proc/{unshare.pid}/task/{unshare.pid}/children")
+        assert wait_until(lambda: bool(children.read_text().split()), PATIENCE)
+        child = int(children.read_text().split()[0])
+        try:
+            yield unshare, child
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
 
 
 # -- process 1 -------------------------------------------------------------------------------
@@ -46,11 +62,10 @@ def test_as_process_1_a_signal_ends_batch_and_keeps_what_is_written(
     source.write_text("".join(f'"row {n}"\n' for n in range(12)))
     options = [str(source), "-o", str(target), "--concurrency", "3", "--base-url", paced.base_url]
     paced.pieces = ["Hello"]
-    command = [*_PROCESS_1, *COMMAND, "batch", *options]
-    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
+    with as_process_1("batch", *options) as (process, child):
         paced.release(5)
         assert paced.wait_until(lambda: paced.requests == 8 and len(rows(target)) == 5, PATIENCE)
-        os.kill(process_1(process), signum)
+        os.kill(child, signum)
         assert process.wait(PATIENCE) == Exit.INTERRUPTED
         said = piped(process.stderr).read().decode()
     assert said == f"Stopped; 5 rows are in {target}. Run the same command again to go on.\n"
@@ -67,15 +82,10 @@ def test_as_process_1_a_signal_ends_serve_before_its_model_is_loaded(
     (tmp_path / "langchain_xai.py").write_text(
         "import sys\nprint('loading', flush=True)\nsys.stdin.read()\n"
     )
-    with subprocess.Popen(
-        [*_PROCESS_1, *COMMAND, "serve", "--model", "xai:slow", "--port", "0"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": str(tmp_path)},
-    ) as process:
+    command = ["serve", "--model", "xai:slow", "--port", "0"]
+    with as_process_1(*command, PYTHONPATH=str(tmp_path)) as (process, child):
         assert piped(process.stdout).readline() == b"loading\n"
-        os.kill(process_1(process), signum)
+        os.kill(child, signum)
         assert process.wait(PATIENCE) == Exit.INTERRUPTED
         assert piped(process.stderr).read() == b""
 
