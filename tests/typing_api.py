@@ -221,5 +221,10 @@ async def served(model: BaseChatModel) -> None:
     )
     with LocalServer({"small": model, "echo": last}) as server:
         assert_type(server.base_url, str)
+    LocalServer({"small": model}, default="small", api_key="sk-1", page=False, debug=True)
+    LocalServer(model, client_prompt="drop", allowed_hosts=["chat.test"], send_timeout=2.5)
+    LocalServer(model, client_prompt="keep")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    LocalServer(model, api_key=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    LocalServer(model, api_kye="sk-1")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     async with LocalServer(model, port=3000, max_concurrency=8) as server:
         assert_type(server.requests, int)

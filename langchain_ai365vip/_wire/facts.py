@@ -16,6 +16,11 @@ MODELS_PATH: Final = "/api/models"
 DEFAULT_MODEL: Final = "gpt-3.5-turbo"
 DEFAULT_PROMPT: Final = "You are a helpful assistant."
 DEFAULT_TEMPERATURE: Final = 1.0
+# What Chatbot UI's browser code sends until its user writes another prompt.
+CHATBOT_UI_PROMPT: Final = (
+    "You are ChatGPT, a large language model trained by OpenAI. "
+    "Follow the user's instructions carefully. Respond using markdown."
+)
 
 # Measured: the server passes max_tokens=1000 upstream and subtracts it from tokenLimit.
 REPLY_TOKENS: Final = 1000

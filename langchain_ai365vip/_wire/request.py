@@ -26,14 +26,13 @@ class MalformedRequest(ValueError):  # noqa: N818 - it names the request, as HTT
 class ChatRequest(NamedTuple):
     """The body of `POST /api/chat`, checked, as a server reads it.
 
-    `prompt` also holds the system messages that stood among the turns, joined by a blank
-    line, so that a model sees one system message. `temperature` is `None` when the
-    client left it to the server.
+    `prompts` are the client's system prompt, if it sent one, and the system messages that
+    stood among the turns. `temperature` is `None` when the client left it to the server.
     """
 
     model: str
     messages: list[WireMessage]
-    prompt: str
+    prompts: list[str]
     temperature: float | None
     key: str
 
@@ -88,15 +87,15 @@ def parse_chat_request(body: bytes) -> ChatRequest:
     if not chat.model.id:
         raise MalformedRequest("model.id", "a model's id", "an empty string")
     system = [chat.prompt, *(turn.content for turn in chat.messages if turn.role == "system")]
-    prompt = "\n\n".join(filter(None, system))
+    prompts = [text for text in system if text]
     turns: list[WireMessage] = [
         {"role": turn.role, "content": turn.content}
         for turn in chat.messages
         if turn.role != "system"
     ]
-    if not turns and not prompt:
+    if not turns and not prompts:
         raise MalformedRequest("messages", "at least one message", "neither one nor a prompt")
-    return ChatRequest(chat.model.id, turns, prompt, chat.temperature, chat.key or "")
+    return ChatRequest(chat.model.id, turns, prompts, chat.temperature, chat.key or "")
 
 
 def parse_models_request(body: bytes) -> str:

@@ -66,7 +66,16 @@ class Access:
             return
         # A plain address cannot be rebound: only names are looked up.
         if not is_address(match[1].strip("[]")):
-            raise RefusedError(403, "Host is not allowed: add it to allowed_hosts")
+            raise RefusedError(
+                403, "Host is not allowed: add it to allowed_hosts (serve --allow-host)"
+            )
+
+    def check_origin(self, request: web.BaseRequest) -> None:
+        """Refuse the pages of foreign sites."""
+        if not self.allows_origin(request):
+            raise RefusedError(
+                403, "Origin is not allowed: add it to allowed_origins (serve --allow-origin)"
+            )
 
     def allows_origin(self, request: web.BaseRequest) -> bool:
         """Say whether the page that calls, if one does, is ours or an allowed one."""

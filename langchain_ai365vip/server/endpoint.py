@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from base64 import b64encode
-from collections.abc import Callable
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import aclosing
-from hashlib import sha256
-from importlib import resources
 from typing import Any, Final, NamedTuple, cast
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from langchain_ai365vip._wire.facts import CHAT_PATH, MODELS_PATH
 from langchain_ai365vip._wire.request import (
@@ -23,13 +22,21 @@ from langchain_ai365vip._wire.request import (
 )
 from langchain_ai365vip.server.access import Access, RefusedError
 from langchain_ai365vip.server.models import Failure, TextSource, failure_of
-from langchain_ai365vip.server.reply import TEXT, Reply, refusal
+from langchain_ai365vip.server.page import PAGE_HEADER
+from langchain_ai365vip.server.page import page as page_handler
+from langchain_ai365vip.server.reply import TEXT, Reply, printable, refusal
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 # The public module's name: users know no other.
 logger = logging.getLogger("langchain_ai365vip.server")
+access_logger = logging.getLogger(f"{logger.name}.access")
 
 BUSY_RETRY_AFTER: Final = 1
 SOURCES: Final = web.AppKey("sources", dict[str, TextSource])
+
+
+HEALTH_PATH: Final = "/healthz"
 
 
 class RequestLimits(NamedTuple):
@@ -46,25 +53,28 @@ class Endpoint:
 
     Args:
         sources: What answers, by model id.
-        any_id: The one source answers whatever id is asked for.
+        default: The id whose source answers ids that are not there; `None` refuses them.
         access: Who may call.
         limits: What one request may take.
-        debug: Tell clients the exception's own message, and log its traceback.
+        plain_http_front_end: Every browser is a front end's page, even if it does not say so.
+        debug: Tell clients the exception's own message.
     """
 
     def __init__(
         self,
         sources: dict[str, TextSource],
         *,
-        any_id: bool,
+        default: str | None,
         access: Access,
         limits: RequestLimits,
+        plain_http_front_end: bool,
         debug: bool,
     ) -> None:
         self._sources = sources
-        self._any_id = any_id
+        self._default = default
         self._access = access
         self._limits = limits
+        self._plain_http_front_end = plain_http_front_end
         self._debug = debug
         self._running = 0
 
@@ -73,32 +83,58 @@ class Endpoint:
         app = web.Application(middlewares=[self._guard])
         app[SOURCES] = self._sources
         app.on_response_prepare.append(self._add_headers)
-        app.router.add_post(CHAT_PATH, self._chat)
-        app.router.add_put(CHAT_PATH, self._chat)
-        app.router.add_post(MODELS_PATH, self._models)
+        for path, handlers in self._routes(page=page).items():
+            for method, handler in ({**handlers, "*": _wrong_method(handlers)}).items():
+                app.router.add_route(method, path, handler, expect_handler=_later)
         for path in (CHAT_PATH, MODELS_PATH):
-            app.router.add_options(path, self._preflight)
-            app.router.add_route("*", path + "/", _redirect(path))
-        if page:
-            app.router.add_get("/", _page())
+            app.router.add_route("*", path + "/", _redirect(path), expect_handler=_later)
+        # aiohttp's own 404 would ask for the body of a request with `Expect` first.
+        app.router.add_route("*", "/{path:.*}", _not_found, expect_handler=_later)
         return app
 
+    def _routes(self, *, page: bool) -> dict[str, dict[str, Handler]]:
+        routes: dict[str, dict[str, Handler]] = {
+            CHAT_PATH: {"POST": self._chat, "PUT": self._chat, "OPTIONS": self._preflight},
+            MODELS_PATH: {"POST": self._models, "OPTIONS": self._preflight},
+            HEALTH_PATH: {"GET": _health, "HEAD": _health},
+        }
+        if page:
+            show = page_handler()
+            routes["/"] = {"GET": show, "HEAD": show}
+        return routes
+
     @web.middleware
-    async def _guard(
-        self, request: web.Request, handler: Callable[[web.Request], Any]
-    ) -> web.StreamResponse:
+    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Write one line into the access log for each request, without its texts."""
+        started, outcome = time.monotonic(), _GONE
+        try:
+            response = await self._checked(request, handler)
+            outcome = request.get(_OUTCOME, str(response.status))
+            return response
+        finally:
+            # The path alone: a query may hold a key by mistake.
+            access_logger.info(
+                '%s "%s %s" %s in %.3f s',
+                request.remote or "-",
+                request.method,
+                request.rel_url.raw_path[:_LONGEST_LINE],
+                outcome,
+                time.monotonic() - started,
+            )
+
+    async def _checked(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Check the caller, and make one kind of answer of everything that goes wrong."""
         try:
             self._access.check_connection(request)
             self._access.check_host(request)
-            if not self._access.allows_origin(request):
-                raise RefusedError(403, "Origin is not allowed: add it to allowed_origins")
-            return cast(web.StreamResponse, await handler(request))
+            self._access.check_origin(request)
+            _check_expectation(request)
+            return await handler(request)
         except RefusedError as error:
             return refusal(error.status, error.line, error.headers)
         except MalformedRequest as error:
             return refusal(400, str(error))
-        except web.HTTPException as error:  # the router's 404 and 405
+        except web.HTTPException as error:  # our own 404 and 405
             allow = {name: error.headers[name] for name in ("Allow",) if name in error.headers}
             return refusal(error.status, error.reason, allow)
 
@@ -142,7 +178,7 @@ class Endpoint:
             self._running -= 1
 
     def _source(self, name: str) -> TextSource:
-        source = next(iter(self._sources.values())) if self._any_id else self._sources.get(name)
+        source = self._sources.get(name if name in self._sources else self._default or name)
         if source is None:
             known = ", ".join(self._sources)
             raise RefusedError(404, f"The model does not exist, there are: {known}")
@@ -156,6 +192,9 @@ class Endpoint:
         if (request.content_length or 0) > self._limits.max_body_size:
             raise self._too_large()
         try:
+            if _EXPECTATION in request.headers and request.version >= HttpVersion11:
+                await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                request.writer.output_size = 0  # of what belongs to the answer
             return await asyncio.wait_for(self._collect(request), self._limits.body_timeout)
         except asyncio.TimeoutError:
             line = f"The request's body did not arrive within {self._limits.body_timeout:g} seconds"
@@ -189,57 +228,98 @@ class Endpoint:
                 await reply.send_all(stream, text_of)
         except Exception as error:
             if reply.client_is_gone:
+                request[_OUTCOME] = _GONE
                 return reply.response
-            self._log(chat.model, error)
-            return reply.cut() if reply.started else self._failed(failure_of(error), error)
+            _log(chat.model, error)
+            if not reply.started:
+                return self._failed(failure_of(error), error)
+            return await self._break_off(request, reply, error)
         finally:
             reply.finish()
         return reply.response
 
-    def _log(self, name: str, error: BaseException) -> None:
-        # %a and the bound: what a client or a provider sent must not forge log lines.
-        logger.warning("model %a failed: %.1000a", name, error, exc_info=self._debug)
-
-    def _failed(self, failure: Failure, error: BaseException) -> web.Response:
+    def _failed(self, failure: Failure, error: Exception) -> web.Response:
         headers = {}
         if failure.retry_after is not None:
             headers["Retry-After"] = str(failure.retry_after)
-        if self._debug:
-            return refusal(failure.status, f"{type(error).__name__}: {error}", headers)
-        return refusal(failure.status, failure.reason, headers)
+        return refusal(failure.status, self._why(error) or failure.reason, headers)
+
+    def _why(self, error: Exception) -> str:
+        return f"{type(error).__name__}: {error}" if self._debug else ""
+
+    async def _break_off(
+        self, request: web.Request, reply: Reply, error: Exception
+    ) -> web.StreamResponse:
+        """End a reply that failed half-way as its client can bear it; in doubt, cut it."""
+        request[_OUTCOME] = "200, broken off"
+        if self._is_front_end(request):
+            return await reply.break_off(printable(" ".join(self._why(error).split())))
+        return reply.cut()
+
+    def _is_front_end(self, request: web.Request) -> bool:
+        """Say whether a browser's page asks that may not notice a cut, as Chatbot UI's does not.
+
+        Browsers say so on HTTPS and on this machine. Node's `fetch` says it as well, but
+        calls itself no Mozilla, as every browser does.
+        """
+        if PAGE_HEADER in request.headers:
+            return False
+        agent = request.headers.get("User-Agent", "")
+        if "Sec-Fetch-Mode" in request.headers:
+            return not agent or agent.startswith("Mozilla/")
+        return self._plain_http_front_end and agent.startswith("Mozilla/")
 
 
 _CLOSE = {"Connection": "close"}
+_EXPECTATION: Final = "Expect"
+# Where a request keeps what the access log says of it instead of the status.
+_OUTCOME: Final = web.RequestKey("outcome", str)
+_GONE: Final = "client gone"
 
 
-def _page() -> Callable[[web.Request], Any]:
-    """Make the handler of `/`: a page that may run its own script and talk to us alone."""
-    html = (resources.files(__package__) / "page.html").read_text("utf-8")
-    script, style = (_source_hash(html, tag) for tag in ("script", "style"))
-    headers = {
-        "Content-Type": "text/html; charset=utf-8",
-        "Content-Security-Policy": (
-            f"default-src 'none'; script-src {script}; style-src {style}; connect-src 'self'; "
-            "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
-            "require-trusted-types-for 'script'; trusted-types 'none'"
-        ),
-        "Referrer-Policy": "no-referrer",
-    }
-
-    async def page(_: web.Request) -> web.Response:
-        return web.Response(text=html, headers=headers)
-
-    return page
+async def _later(_: web.Request) -> None:
+    """Leave a request's `Expect` for later, when nothing else refuses it."""
 
 
-def _source_hash(html: str, tag: str) -> str:
-    """Make the CSP source that allows exactly the text of the page's one such element."""
-    text = html.partition(f"<{tag}>")[2].partition(f"</{tag}>")[0]
-    return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
+def _check_expectation(request: web.Request) -> None:
+    if request.version < HttpVersion11:
+        return
+    if any(value.lower() != "100-continue" for value in request.headers.getall(_EXPECTATION, [])):
+        raise RefusedError(417, "Expect: expected 100-continue or nothing", _CLOSE)
 
 
-def _redirect(path: str) -> Callable[[web.Request], Any]:
-    async def redirect(_: web.Request) -> web.Response:
+async def _health(_: web.Request) -> web.Response:
+    return web.Response(text="ok\n", headers=TEXT)
+
+
+async def _not_found(_: web.Request) -> web.StreamResponse:
+    raise web.HTTPNotFound
+
+
+def _wrong_method(allowed: Iterable[str]) -> Handler:
+    async def refuse(request: web.Request) -> web.StreamResponse:
+        raise web.HTTPMethodNotAllowed(request.method, allowed)
+
+    return refuse
+
+
+def _log(name: str, error: Exception) -> None:
+    """Log a failure with its traceback, which shows the owner's own code to the owner.
+
+    What a client or a provider sent must not forge log lines: hence %a, the bounds, and the
+    indentation.
+    """
+    lines = "".join(traceback.format_exception(error)).splitlines()[-_MOST_LINES:]
+    shown = "\n".join(f"    {printable(line[:_LONGEST_LINE])}" for line in lines)
+    logger.warning("model %a failed: %.1000a\n%s", name, error, shown)
+
+
+_MOST_LINES: Final = 200
+_LONGEST_LINE: Final = 500
+
+
+def _redirect(path: str) -> Handler:
+    async def redirect(_: web.Request) -> web.StreamResponse:
         # To a fixed path that is served, so it can neither loop nor lead elsewhere.
         return web.Response(status=308, headers={"Location": path})
 

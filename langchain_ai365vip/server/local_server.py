@@ -6,6 +6,7 @@ import asyncio
 import errno
 import logging
 import os
+import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -16,9 +17,10 @@ from typing import Any, Final, NamedTuple, ParamSpec, TypeVar, cast
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
+from typing_extensions import Unpack
 
 from langchain_ai365vip.server.access import is_address, is_loopback
-from langchain_ai365vip.server.app import Model, create_app, positive
+from langchain_ai365vip.server.app import AppOptions, Model, create_app, positive
 from langchain_ai365vip.server.endpoint import SOURCES, logger
 
 P = ParamSpec("P")
@@ -29,6 +31,7 @@ IDLE_TIMEOUT: Final = 30.0
 # Seconds for which the rest of a refused body is read, so that its sender gets the answer.
 LINGERING_TIME: Final = 1.0
 _LOOK_EVERY: Final = 0.05
+_BACKLOG: Final = 1024
 _STOPPING_TIME: Final = 10.0
 _ELSEWHERE: Final = (
     " Pass another port (port=0 takes a free one), or as host an address of this machine."
@@ -49,7 +52,8 @@ class LocalServer:
 
     Args:
         model: What answers, as for `create_app`.
-        host: The address to listen on. Any but a loopback address needs an `api_key`.
+        host: The address to listen on. Any but a loopback address needs an `api_key`. "::"
+            takes IPv4, too.
         port: The port; 0 takes a free one.
         idle_timeout: Seconds that a connection may stay without a complete request.
         **options: The other options of `create_app`.
@@ -67,7 +71,7 @@ class LocalServer:
         host: str = "127.0.0.1",
         port: int = 0,
         idle_timeout: float = IDLE_TIMEOUT,
-        **options: Any,
+        **options: Unpack[AppOptions],
     ) -> None:
         if not isinstance(host, str) or type(port) is not int:
             raise TypeError(
@@ -89,6 +93,10 @@ class LocalServer:
         self._running: _Running | None = None
         self._requests = 0
         self.connections = 0
+
+    def __repr__(self) -> str:
+        running = self._running
+        return f"<LocalServer {'stopped' if running is None else running.base_url}>"
 
     @property
     def base_url(self) -> str:
@@ -193,7 +201,7 @@ class LocalServer:
             return server()
 
         try:
-            listener = await loop.create_server(connected, self._host, self._port, backlog=1024)
+            listener = await self._listen(loop, connected)
             with closing(listener):
                 url = _base_url(listener.sockets[0].getsockname())
                 running = _Running(
@@ -210,6 +218,17 @@ class LocalServer:
             await runner.cleanup()
             # aiohttp keeps the last 1,024 applications (for their middlewares): not their models.
             runner.app[SOURCES].clear()
+
+    async def _listen(
+        self, loop: asyncio.AbstractEventLoop, connected: Callable[[], asyncio.BaseProtocol]
+    ) -> asyncio.Server:
+        if self._host == "::" and socket.has_dualstack_ipv6():
+            # asyncio's own socket for it would take no IPv4.
+            address = socket.create_server(
+                ("::", self._port), family=socket.AF_INET6, dualstack_ipv6=True
+            )
+            return await loop.create_server(connected, sock=address, backlog=_BACKLOG)
+        return await loop.create_server(connected, self._host, self._port, backlog=_BACKLOG)
 
     def _runner(self) -> web.AppRunner:
         return web.AppRunner(

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import suppress
 from http import HTTPStatus
-from typing import Any, Final, NamedTuple, get_origin
+from typing import Any, Final, Literal, NamedTuple, get_origin
 
 from langchain_core.exceptions import (
     ContextOverflowError,
@@ -37,8 +37,11 @@ from langchain_core.runnables import (
 )
 from langchain_core.runnables.base import RunnableBindingBase, RunnableLike, coerce_to_runnable
 
+from langchain_ai365vip._wire.facts import CHATBOT_UI_PROMPT
 from langchain_ai365vip._wire.request import ChatRequest
 from langchain_ai365vip.errors import AI365VIPContentFilterError
+
+ClientPrompt = Literal["auto", "use", "drop"]
 
 
 class UnsupportedOutputError(TypeError):
@@ -54,13 +57,21 @@ class TextSource:
     them (the text of every AI message, a blank line between two; before Python 3.11
     LangGraph gives each message whole).
 
+    Args:
+        runnable: What answers.
+        client_prompt: Whether to "use" or "drop" clients' system prompts; "auto" uses them,
+            except that a graph, which has its own, does not get Chatbot UI's default text.
+
     Raises:
         ValueError: A prompt template does not take the conversation.
     """
 
-    def __init__(self, runnable: RunnableLike[Any, Any]) -> None:
+    def __init__(
+        self, runnable: RunnableLike[Any, Any], client_prompt: ClientPrompt = "auto"
+    ) -> None:
         self._runnable: Runnable[Any, Any] = _as_runnable(runnable)
         self._is_graph = _is_graph(self._runnable)
+        self._client_prompt = client_prompt
         self._is_sync_only = _is_sync_only(self._runnable)
         self._takes_temperature = _takes_temperature(self._runnable)
         self._placeholder = "messages" if self._is_graph else _placeholder(self._runnable)
@@ -81,7 +92,7 @@ class TextSource:
         Two parts, not one generator of text: each layer of async generators costs every
         token about as much as all of this module.
         """
-        messages: Any = to_messages(request)
+        messages: Any = self._messages(request)
         if self._placeholder is not None:
             messages = {self._placeholder: messages}
         if self._is_graph:
@@ -96,9 +107,27 @@ class TextSource:
             return self._runnable.astream(messages, temperature=request.temperature), text_of
         return self._runnable.astream(messages), text_of
 
+    def _messages(self, request: ChatRequest) -> list[BaseMessage]:
+        """Make LangChain's messages of a request: one system message, if there is a prompt."""
+        prompts = [] if self._client_prompt == "drop" else request.prompts
+        if self._client_prompt == "auto" and self._is_graph:
+            prompts = [text for text in prompts if text.strip() != CHATBOT_UI_PROMPT]
+        messages: list[BaseMessage] = [SystemMessage("\n\n".join(prompts))] if prompts else []
+        for turn in request.messages:
+            kind = HumanMessage if turn["role"] == "user" else AIMessage
+            messages.append(kind(turn["content"]))
+        return messages
+
 
 def _as_runnable(model: Any) -> Runnable[Any, Any]:
-    """Take what core takes, except a class: it is callable, and answers nothing."""
+    """Take what core takes, except a class: it is callable, and answers nothing.
+
+    A generator function gets the conversation, as any other function. (Core would hand it an
+    iterator of inputs; who wants that passes a `RunnableGenerator`.)
+    """
+    generator = None if isinstance(model, type | Runnable) else _generator_function(model)
+    if generator is not None:
+        return RunnableLambda(generator)
     if not isinstance(model, type):
         with suppress(TypeError):
             runnable: Runnable[Any, Any] = coerce_to_runnable(model)
@@ -110,6 +139,14 @@ def _as_runnable(model: Any) -> Runnable[Any, Any]:
         f"model is {what}, which cannot answer: pass a chat model, such as "
         'init_chat_model("openai:gpt-4o"), a chain, a function of messages, or a graph'
     )
+
+
+def _generator_function(model: Any) -> Any:
+    """Return the function or method that makes a generator when the model is called, if so."""
+    for call in (model, getattr(model, "__call__", None)):  # noqa: B004 - it is looked at
+        if inspect.isgeneratorfunction(call) or inspect.isasyncgenfunction(call):
+            return call
+    return None
 
 
 async def _in_threads(outputs: Iterator[Any]) -> AsyncIterator[Any]:
@@ -125,15 +162,6 @@ async def _in_threads(outputs: Iterator[Any]) -> AsyncIterator[Any]:
 
 
 _END: Final = object()
-
-
-def to_messages(request: ChatRequest) -> list[BaseMessage]:
-    """Make LangChain's messages of a request: the prompt first, if there is one."""
-    messages: list[BaseMessage] = [SystemMessage(request.prompt)] if request.prompt else []
-    for turn in request.messages:
-        kind = HumanMessage if turn["role"] == "user" else AIMessage
-        messages.append(kind(turn["content"]))
-    return messages
 
 
 def text_of(output: Any) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -30,17 +31,17 @@ def refusal(status: int, line: str, headers: Mapping[str, str] | None = None) ->
 
 
 def reason_phrase(text: str) -> str:
-    r"""Make a line that is safe as an HTTP reason phrase: printable ASCII, bounded.
+    r"""Make a line that is safe as an HTTP reason phrase: printable characters, bounded.
 
-    Control characters and all that is not ASCII come out escaped (`\n`, `\xe9`), because
-    clients disagree on a reason's encoding and some fail on it.
+    They go out in UTF-8, which `ChatAI365VIP`, curl and requests read. Control characters
+    come out escaped (`\x1b`).
     """
-    line = " ".join(text.split())[:MAX_REASON]
-    return (
-        "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
-        .encode("ascii", "backslashreplace")
-        .decode("ascii")[:MAX_REASON]
-    )
+    return printable(" ".join(text.split()))[:MAX_REASON]
+
+
+def printable(text: str) -> str:
+    r"""Escape what is not printable (`\x1b`, `\u202e`, half a character)."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 # Far below the 8,190 bytes at which aiohttp's client refuses a status line.
@@ -130,6 +131,13 @@ class Reply:
         if rest:
             await self.response.write(rest)
         await self.response.write_eof()
+
+    async def break_off(self, why: str) -> web.StreamResponse:
+        """End cleanly, for a page that would wait for ever, with a last line that says so."""
+        with suppress(ConnectionError):  # nobody reads it
+            await self.response.write(f"\n\n[The reply broke off{why and ': '}{why}]".encode())
+            await self.response.write_eof()
+        return self.response
 
     def cut(self) -> web.StreamResponse:
         """Close without the end mark: HTTP's way to say that a reply is not whole."""

@@ -41,6 +41,7 @@ from tests.server.test_requests import BODIES
 
 KEY = "s3cret"
 EVIL = "Origin: https://evil.example"
+CONTINUE = "Expect: 100-continue"
 KEYED: dict[str, Any] = {"api_key": KEY}
 CHUNKED = b"POST /api/chat HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -152,6 +153,17 @@ async def broken_chunks(scene: Scene) -> str:
     return told(answer)
 
 
+async def expects_and_leaves(scene: Scene) -> str:
+    request = scene.client.request(b"x" * 9, headers=[CONTINUE])[:-9]
+    for waiting in (True, False):
+        reader, writer = await scene.client.connect()
+        writer.write(request)
+        if waiting:
+            assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.transport.abort()
+    return "nothing more"
+
+
 async def half_body(scene: Scene) -> str:
     reader, writer = await scene.client.connect()
     writer.write(scene.client.request(chat_body())[:-1])
@@ -212,8 +224,8 @@ def turns(content: Any) -> dict[str, Any]:
 
 BAD_PATHS = ["/api/chat/../chat", "//evil.example/api/chat/", "/api/chat//", "/api/%2e%2e/secrets"]
 WRONG_KEY = "401 Incorrect API key provided"
-FOREIGN = "403 Origin is not allowed: add it to allowed_origins"
-REBOUND = "403 Host is not allowed: add it to allowed_hosts"
+FOREIGN = "403 Origin is not allowed: add it to allowed_origins (serve --allow-origin)"
+REBOUND = "403 Host is not allowed: add it to allowed_hosts (serve --allow-host)"
 NOT_FOUND = "404 Not Found"
 
 ATTACKS = [
@@ -328,6 +340,30 @@ ATTACKS = [
         {"body_timeout": 0.2},
     ),
     Attack("going away in the middle of the body", half_body, "nothing"),
+    Attack(
+        "`Expect` with a byte outside UTF-8",
+        ask(None, "Expect: \xe9"),
+        "417 Expect: expected 100-continue or nothing",
+    ),
+    Attack(
+        "`Expect` with a byte outside UTF-8, elsewhere",
+        ask(None, "Expect: \xe9", path="/nothing"),
+        "417 Expect: expected 100-continue or nothing",
+    ),
+    Attack("`Expect: 100-continue` from a foreign page", ask(None, EVIL, CONTINUE), FOREIGN),
+    Attack(
+        "`Expect: 100-continue` under a foreign name",
+        ask(None, CONTINUE, host="evil.example"),
+        REBOUND,
+    ),
+    Attack(
+        "`Expect: 100-continue` for a body that is announced too large",
+        ask(b"x" * 2048, CONTINUE),
+        "413 The request's body is larger than 1024 bytes",
+        {"max_body_size": 1024},
+    ),
+    Attack("`Expect: 100-continue` elsewhere", ask(None, CONTINUE, path="/nothing"), NOT_FOUND),
+    Attack("`Expect: 100-continue`, and then gone", expects_and_leaves, "nothing more"),
     Attack("control characters in a header", ask(None, "X: a\x0bb"), "400 Bad Request"),
     Attack(
         "control characters in a model's name",
@@ -372,6 +408,13 @@ def attack_table() -> str:
     return "| attack | what it gets |\n|---|---|\n" + "".join(rows)
 
 
+def besides_requests(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    """What was logged, without the line that every request gets."""
+    return [
+        record for record in caplog.records if record.name != "langchain_ai365vip.server.access"
+    ]
+
+
 @pytest.mark.parametrize("attack", ATTACKS, ids=[attack.name for attack in ATTACKS])
 async def test_an_attack_gets_what_the_table_says(
     attack: Attack, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
@@ -387,7 +430,7 @@ async def test_an_attack_gets_what_the_table_says(
         assert await attack.run(scene) == attack.outcome
         ours = await scene.client.ask({"key": KEY}, path="/api/models")
         assert ours.status == 200  # and the server serves on
-    assert caplog.records == []
+    assert besides_requests(caplog) == []
 
 
 @pytest.mark.parametrize(
@@ -517,7 +560,7 @@ async def test_a_host_that_cannot_be_rebound_or_is_allowed_is_served(
         assert (await Client.of(server.base_url).ask(host=host)).status == 200
 
 
-async def test_what_is_logged_of_a_failure_is_one_escaped_line(
+async def test_what_is_logged_of_a_failure_forges_no_line(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     error = RuntimeError("first\nWARNING root: forged\x1b[31m" + "x" * 5000)
@@ -526,10 +569,15 @@ async def test_what_is_logged_of_a_failure_is_one_escaped_line(
             chat_body(model={"id": "a\r\nINFO forged \x1b[0m\u202e"})
         )
     (record,) = caplog.records
-    line = record.getMessage()
-    assert line.isascii()
-    assert line.isprintable()
-    assert len(line) < 1200
+    first, *traceback = record.getMessage().split("\n")
+    assert first.isascii()
+    assert first.isprintable()
+    assert len(first) < 1200
+    assert traceback[0] == "    Traceback (most recent call last):"
+    for line in traceback:
+        assert line.startswith("    ")
+        assert line.isprintable()
+        assert len(line) < 1200
     assert not record.exc_info
 
 
@@ -552,7 +600,7 @@ def test_any_body_gets_a_reply_or_a_400_and_leaves_no_trace_in_the_log(
     finally:
         connection.close()
     assert (answer.status, text) == (200, "ok") or (answer.status, text) == (400, answer.reason)
-    assert caplog.records == []
+    assert besides_requests(caplog) == []
 
 
 PROVED_BELOW: dict[Callable[..., Any], tuple[str, str]] = {
@@ -564,13 +612,13 @@ PROVED_BELOW: dict[Callable[..., Any], tuple[str, str]] = {
         "another machine, where no key is set",
         "403 This endpoint has no API key, so it answers only on a loopback address: set api_key",
     ),
-    test_what_is_logged_of_a_failure_is_one_escaped_line: (
+    test_what_is_logged_of_a_failure_forges_no_line: (
         "line breaks and terminal codes for the log",
-        "escaped, one line for each failure, cut to a bound",
+        "escaped; of a failure every line but the first is indented, and all are cut to a bound",
     ),
     test_any_body_gets_a_reply_or_a_400_and_leaves_no_trace_in_the_log: (
         "random bytes and random JSON of nearly the right shape",
-        "200, or 400 that names the field; never a 500, a traceback or a line in the log",
+        "200, or 400 that names the field; never a 500, a traceback or a warning in the log",
     ),
 }
 

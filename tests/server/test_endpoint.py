@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -152,10 +153,9 @@ async def test_a_temperature_is_kept_from_a_model_that_has_none() -> None:
 # What can stand behind the endpoint, each with what its client gets.
 
 
-async def _async_pieces(inputs: AsyncIterator[list[BaseMessage]]) -> AsyncIterator[str]:
-    async for messages in inputs:
-        for message in messages:
-            yield message.text
+async def _async_pieces(messages: list[BaseMessage]) -> AsyncIterator[str]:
+    for message in messages:
+        yield message.text
 
 
 def _plain_function(messages: list[BaseMessage]) -> str:
@@ -431,7 +431,215 @@ async def test_a_client_that_leaves_its_reply_unread_is_let_go_after_the_model_h
         sock.close()
 
 
+# A failure in mid-reply, and the log.
+
+
+PAGE = "Sec-Fetch-Mode: cors"
+FIREFOX = "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+BREAKS: dict[str, tuple[list[str], dict[str, Any], list[bytes]]] = {
+    "API client": ([], {}, [b"half"]),
+    "browser on HTTPS or this machine": (
+        [PAGE, FIREFOX],
+        {},
+        [b"half", b"\n\n[The reply broke off]", b""],
+    ),
+    "the same with debug": (
+        [PAGE, FIREFOX],
+        {"debug": True},
+        [b"half", "\n\n[The reply broke off: RuntimeError: Ошибка \\x1b[31m]".encode(), b""],
+    ),
+    "the endpoint's own page": ([PAGE, FIREFOX, "X-AI365VIP-Page: 1"], {}, [b"half"]),
+    "Node's fetch": ([PAGE, "User-Agent: node"], {}, [b"half"]),
+    "browser on plain HTTP elsewhere": ([FIREFOX], {}, [b"half"]),
+    "the same where it is said to be a front end": (
+        [FIREFOX],
+        {"plain_http_front_end": True},
+        [b"half", b"\n\n[The reply broke off]", b""],
+    ),
+    "API client of such an endpoint": ([], {"plain_http_front_end": True}, [b"half"]),
+}
+
+
+@pytest.mark.parametrize(("headers", "options", "chunks"), BREAKS.values(), ids=BREAKS.keys())
+async def test_a_browsers_page_sees_that_a_reply_broke_off_and_others_are_cut(
+    headers: list[str], options: dict[str, Any], chunks: list[bytes]
+) -> None:
+    failing = says("half", RuntimeError("Ошибка\n\x1b[31m"))
+    async with serve(failing, **options) as client:
+        answer = await client.ask(headers=[*headers, "Connection: close"])
+    assert answer.status == 200
+    assert answer.chunks == chunks
+
+
+async def test_the_reason_is_readable_in_any_script() -> None:
+    async with serve(says(RuntimeError("Ошибка: 失败")), debug=True) as client:
+        answer = await client.ask()
+    assert answer.reason.encode("latin-1").decode() == "RuntimeError: Ошибка: 失败"
+    assert answer.body.decode() == "RuntimeError: Ошибка: 失败"
+
+
+@pytest.mark.parametrize("debug", [False, True], ids=["quiet", "debug"])
+async def test_the_log_has_the_traceback_of_a_failure(
+    debug: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    def asks_a_provider(_: Any) -> str:
+        try:
+            raise ConnectionError("no route")
+        except ConnectionError as error:
+            raise RuntimeError("the provider is gone") from error
+
+    async with serve(asks_a_provider, debug=debug) as client:
+        answer = await client.ask()
+    (record,) = [one for one in caplog.records if one.levelname == "WARNING"]
+    said = record.getMessage()
+    assert said.startswith("model 'gpt-3.5-turbo' failed: RuntimeError('the provider is gone')\n")
+    assert "in asks_a_provider" in said
+    assert "ConnectionError: no route" in said
+    assert ("provider is gone" in answer.reason) is debug
+
+
+async def test_the_access_log_has_one_line_for_each_request_and_no_texts(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", logger="langchain_ai365vip.server.access")
+    started = asyncio.Event()
+
+    async def script() -> AsyncIterator[str]:
+        yield "half"
+        started.set()
+        await asyncio.Event().wait()
+
+    models = {"fine": says("ok"), "failing": says("half", RuntimeError("x"))}
+    async with serve({**models, "endless": ScriptedModel(script=script)}) as client:
+        await client.ask(chat_body(model={"id": "fine"}), path="/api/chat?key=s3cret")
+        await client.ask(chat_body(model={"id": "failing"}))
+        await client.ask(chat_body(model={"id": "other"}))
+        await client.ask(b"", method="GET", path="/%1b%0aforged")
+        _, writer = await client.connect()
+        writer.write(client.request(chat_body(model={"id": "endless"})))
+        await started.wait()
+        writer.close()
+        while client.server is not None and client.server.connections:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    lines = [one.getMessage() for one in caplog.records if one.name.endswith("server.access")]
+    assert [re.sub(r" in \d+\.\d{3} s$", "", line) for line in lines] == [
+        '127.0.0.1 "POST /api/chat" 200',
+        '127.0.0.1 "POST /api/chat" 200, broken off',
+        '127.0.0.1 "POST /api/chat" 404',
+        '127.0.0.1 "GET /%1b%0aforged" 404',
+        '127.0.0.1 "POST /api/chat" client gone',
+    ]
+    assert {one.levelname for one in caplog.records if one.name.endswith("access")} == {"INFO"}
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_the_health_check_needs_no_key_and_tells_nothing(method: str) -> None:
+    async with serve(says("ok"), api_key="s3cret") as client:
+        answer = await client.ask(b"", method=method, path="/healthz")
+    assert answer.status == 200
+    assert answer.body == (b"ok\n" if method == "GET" else b"")
+
+
+# `Expect`: who is refused is not asked for the body first.
+
+
+REFUSED_FIRST: dict[str, tuple[dict[str, Any], int]] = {
+    "foreign origin": ({"headers": ["Origin: https://evil.example"]}, 403),
+    "foreign host": ({"host": "evil.example"}, 403),
+    "too large": ({"body": b"x" * 2048}, 413),
+    "no such path": ({"path": "/nothing"}, 404),
+    "wrong method": ({"method": "DELETE"}, 405),
+    "another expectation": ({"headers": ["Expect: \xe9"]}, 417),
+}
+
+
+@pytest.mark.parametrize(("how", "status"), REFUSED_FIRST.values(), ids=REFUSED_FIRST.keys())
+async def test_who_is_refused_is_not_told_to_continue(how: dict[str, Any], status: int) -> None:
+    body = how.pop("body", chat_body())
+    headers = [*how.pop("headers", []), "Expect: 100-continue", "Connection: close"]
+    async with serve(says("ok"), max_body_size=1024) as client:
+        answer = await client.ask(body, headers=headers, **how)
+    assert answer.status == status
+
+
+async def test_a_client_that_waits_to_continue_is_told_and_answered() -> None:
+    async with serve(says("ok")) as client:
+        reader, writer = await client.connect()
+        head, body = client.request(
+            chat_body(), headers=["Expect: 100-Continue", "Connection: close"]
+        ).split(b"\r\n\r\n")
+        writer.write(head + b"\r\n\r\n")
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(body)
+        answer = parse_answer(await reader.read())
+        writer.close()
+    assert (answer.status, answer.chunks) == (200, [b"ok", b""])
+
+
+# Clients' system prompts.
+
+
+CHATBOT_UI = (
+    "You are ChatGPT, a large language model trained by OpenAI. "
+    "Follow the user's instructions carefully. Respond using markdown."
+)
+PROMPTS: dict[str, tuple[str, str | None, list[str], list[str]]] = {
+    # The option, the prompt of the client, what an agent and what a model is told.
+    "the front end's default": ("auto", CHATBOT_UI, ["Own."], [CHATBOT_UI]),
+    "another prompt": ("auto", "Be brief.", ["Own.", "Be brief."], ["Be brief."]),
+    "the default and more": ("auto", f"{CHATBOT_UI} In French.",
+        ["Own.", f"{CHATBOT_UI} In French."], [f"{CHATBOT_UI} In French."]),
+    "no prompt": ("auto", None, ["Own."], []),
+    "all used": ("use", CHATBOT_UI, ["Own.", CHATBOT_UI], [CHATBOT_UI]),
+    "all dropped": ("drop", "Be brief.", ["Own."], []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("option", "prompt", "agents", "models"), PROMPTS.values(), ids=PROMPTS.keys()
+)
+async def test_an_agents_own_prompt_is_not_followed_by_a_front_ends_default(
+    option: Any, prompt: str | None, agents: list[str], models: list[str]
+) -> None:
+    inner, plain = says("a"), says("b")
+    served = {"agent": create_agent(inner, tools=[], system_prompt="Own."), "model": plain}
+    async with serve(served, client_prompt=option) as client:
+        for name in served:
+            answer = await client.ask(chat_body(model={"id": name}, prompt=prompt))
+            assert answer.status == 200
+    told = [
+        [message.text for message in model.asked[0] if isinstance(message, SystemMessage)]
+        for model in (inner, plain)
+    ]
+    assert told == [agents, models]
+
+
+async def test_system_turns_are_used_where_the_default_prompt_is_not() -> None:
+    inner = says("a")
+    agent = create_agent(inner, tools=[], system_prompt="Own.")
+    body = chat_body(
+        prompt=CHATBOT_UI,
+        messages=[
+            {"role": "system", "content": "In French."},
+            {"role": "user", "content": "Hi"},
+        ],
+    )
+    async with serve(agent) as client:
+        assert (await client.ask(body)).status == 200
+    assert [message.text for message in inner.asked[0]] == ["Own.", "In French.", "Hi"]
+
+
 # The model's id.
+
+
+async def test_the_default_model_answers_to_ids_that_are_not_listed() -> None:
+    models = {"small": says("s"), "large": says("l")}
+    async with serve(models, default="large") as client:
+        unlisted = await client.ask(chat_body(model={"id": "gpt-3.5-turbo"}))
+        small = await client.ask(chat_body(model={"id": "small"}))
+        listing = await client.ask({"key": ""}, path="/api/models")
+    assert [unlisted.chunks[0], small.chunks[0]] == [b"l", b"s"]
+    assert [one["id"] for one in json.loads(listing.body)] == ["small", "large"]
 
 
 async def test_a_single_model_answers_to_any_id() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,15 +19,14 @@ from tests.server.server_kit import read_up_to
 def test_a_generator_function_streams_and_is_closed_when_the_client_leaves() -> None:
     go_on, closed = threading.Event(), threading.Event()
 
-    def model(conversations: Iterator[Any]) -> Iterator[str]:
-        for conversation in conversations:
-            try:
-                yield "You said: "
-                go_on.wait(60)
-                yield conversation[-1].text
-                yield from ("again " for _ in range(100_000))
-            finally:
-                closed.set()
+    def model(messages: list[BaseMessage]) -> Iterator[str]:
+        try:
+            yield "You said: "
+            go_on.wait(60)
+            yield messages[-1].text
+            yield from ("again " for _ in range(100_000))
+        finally:
+            closed.set()
 
     with LocalServer(model) as server:
         chunks = ChatAI365VIP(base_url=server.base_url).stream("Hi")
@@ -37,8 +37,27 @@ def test_a_generator_function_streams_and_is_closed_when_the_client_leaves() -> 
         assert closed.wait(60)
 
 
-def spelled(messages: list[BaseMessage]) -> Iterator[str]:
-    yield from messages[-1].text
+def spelled(messages: list[BaseMessage], step: int = 1) -> Iterator[str]:
+    yield from messages[-1].text[::step]
+
+
+async def spelled_in_async(messages: list[BaseMessage]) -> AsyncIterator[str]:
+    for letter in messages[-1].text:
+        yield letter
+
+
+class Speller:
+    def spell(self, messages: list[BaseMessage]) -> Iterator[str]:
+        yield from messages[-1].text
+
+    def __call__(self, messages: list[BaseMessage]) -> Iterator[str]:
+        yield from messages[-1].text
+
+
+class AsyncSpeller:
+    async def __call__(self, messages: list[BaseMessage]) -> AsyncIterator[str]:
+        for letter in messages[-1].text:
+            yield letter
 
 
 def each(conversations: Iterator[list[BaseMessage]]) -> Iterator[str]:
@@ -53,7 +72,12 @@ def same(messages: list[BaseMessage]) -> list[BaseMessage]:
 @pytest.mark.parametrize(
     "model",
     [
-        pytest.param(each, id="generator-function"),
+        pytest.param(spelled, id="generator-function"),
+        pytest.param(spelled_in_async, id="async-generator-function"),
+        pytest.param(partial(spelled, step=1), id="partial"),
+        pytest.param(Speller().spell, id="method"),
+        pytest.param(Speller(), id="object"),
+        pytest.param(AsyncSpeller(), id="async-object"),
         pytest.param(RunnableGenerator(each), id="runnable-generator"),
         pytest.param(RunnableLambda(spelled), id="lambda"),
         pytest.param(RunnableLambda(spelled).with_config(tags=["a"]), id="bound"),
@@ -61,9 +85,10 @@ def same(messages: list[BaseMessage]) -> list[BaseMessage]:
         pytest.param(RunnableLambda(same) | RunnableLambda(spelled), id="lambda-in-a-chain"),
     ],
 )
-def test_a_sync_generator_streams_however_it_is_wrapped(model: Any) -> None:
+def test_a_generator_streams_however_it_is_wrapped(model: Any) -> None:
     with LocalServer(model) as server:
-        assert ChatAI365VIP(base_url=server.base_url).invoke("abc").text == "abc"
+        chunks = list(ChatAI365VIP(base_url=server.base_url).stream("abc"))
+    assert "".join(chunk.text for chunk in chunks) == "abc"
 
 
 def test_a_client_that_leaves_a_blocking_generator_leaves_no_error_behind(

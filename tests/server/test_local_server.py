@@ -209,6 +209,21 @@ async def test_all_interfaces_are_reached_by_loopback() -> None:
         assert (await Client.of(server.base_url).ask(chat_body(key="k"))).status == 200
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+async def test_all_interfaces_take_both_kinds_of_addresses(address: str) -> None:
+    async with LocalServer(says("a"), host="::", api_key="k") as server:
+        client = Client(address, Client.of(server.base_url).port)
+        answer = await client.ask(chat_body(key="k"), host="localhost")
+    assert answer.status == 200
+
+
+def test_its_repr_has_its_url() -> None:
+    server = LocalServer(says("a"), api_key="s3cret")
+    assert repr(server) == "<LocalServer stopped>"
+    with server:
+        assert repr(server) == f"<LocalServer {server.base_url}>"
+
+
 OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "empty key": ({"api_key": ""}, "api_key is empty"),
     "a string of origins": ({"allowed_origins": "https://a"}, "list of strings"),
@@ -216,6 +231,8 @@ OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "no concurrency": ({"max_concurrency": 0}, "max_concurrency is 0"),
     "no body": ({"max_body_size": -1}, "max_body_size is -1"),
     "no time": ({"idle_timeout": 0}, "idle_timeout is 0"),
+    "a default that is no id": ({"default": "large"}, "default is 'large', which is no model's"),
+    "a prompt's fate": ({"client_prompt": "keep"}, "client_prompt is 'keep'; it must be"),
     "a text as number": ({"max_concurrency": "9"}, "is '9'; it must be a number"),
 }
 
@@ -228,7 +245,7 @@ def test_a_wrong_option_is_an_error_at_once(options: dict[str, Any], message: st
 
 def test_a_key_that_is_no_text_is_refused_without_showing_it() -> None:
     with pytest.raises(TypeError, match="api_key is of type int: pass it as a string"):
-        LocalServer(says("a"), api_key=123456)
+        LocalServer(says("a"), api_key=123456)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("make", [LocalServer, create_app])
@@ -251,7 +268,7 @@ def test_what_cannot_answer_is_refused_with_what_to_pass(
 
 def test_a_misspelt_option_is_an_error_at_once() -> None:
     with pytest.raises(TypeError, match="api_kye"):
-        LocalServer(says("a"), api_kye="k")
+        LocalServer(says("a"), api_kye="k")  # type: ignore[call-arg]
 
 
 class Stopping:

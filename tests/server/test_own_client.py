@@ -67,8 +67,10 @@ def test_a_model_that_the_endpoint_does_not_have_is_not_found() -> None:
         assert [one.id for one in model.list_models()] == ["small"]
 
 
-def test_a_reply_that_breaks_off_keeps_its_text() -> None:
-    with LocalServer(says("half", RuntimeError("x"))) as server:
+@pytest.mark.parametrize("front_end", [False, True], ids=["as-it-is", "with-a-front-end"])
+def test_a_reply_that_breaks_off_keeps_its_text(front_end: bool) -> None:
+    failing = says("half", RuntimeError("x"))
+    with LocalServer(failing, plain_http_front_end=front_end) as server:
         model = ChatAI365VIP(base_url=server.base_url, max_retries=0)
         with pytest.raises(errors.AI365VIPConnectionError) as error:
             model.invoke("Hi")
