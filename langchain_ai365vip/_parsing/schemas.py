@@ -75,10 +75,12 @@ class Judge:
             True also where there is no such part.
         """
         validator = _validator(self._text, pointer)
+        if validator is None:
+            return True
         try:
-            return validator is None or validator.is_valid(value)
-        except ValueError:  # half of a surrogate pair
-            return False
+            return validator.is_valid(value)
+        except ValueError:
+            return validator.is_valid(_whole_characters(value))
 
     def errors(self, value: Any) -> Iterator[str]:
         """Say what is wrong with a value; see `schema_errors`."""
@@ -90,11 +92,13 @@ class Judge:
         elif _is_deeper(value, _DEEPEST_EXPLAINED):
             yield "the value does not fit the schema"
         else:
-            try:
-                for error in validator.iter_errors(value):
-                    yield from _says(error, self._schema)
-            except ValueError as fault:
-                yield f"the value cannot be written as JSON: {fault}"
+            for error in validator.iter_errors(_whole_characters(value)):
+                yield from _says(error, self._schema)
+
+
+def _whole_characters(value: Any) -> Any:
+    """Put a question mark for half of a surrogate pair, which the library does not take."""
+    return json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
 
 
 def _as_json(value: Any) -> Any:

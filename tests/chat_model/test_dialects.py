@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 import json
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -68,15 +68,10 @@ WITH_TOOL = f"Be brief.\n<tools>\n{json.dumps(TOOL)}\n</tools>"
 
 
 def test_the_fake_model_shares_no_code_with_the_package() -> None:
-    tree = ast.parse(Path(dialects.__file__).read_text(encoding="utf-8"))
-    imported = {
-        name.name if isinstance(node, ast.Import) else node.module
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Import | ast.ImportFrom)
-        for name in node.names
-    }
+    source = Path(dialects.__file__).read_text(encoding="utf-8")
+    imported = re.findall(r"^ *(?:from|import) +([\w.]+)", source, re.MULTILINE)
     assert imported
-    assert not any(str(name).startswith(("langchain", "tests", ".")) for name in imported)
+    assert not any(name.startswith(("langchain", "tests", ".")) for name in imported)
 
 
 def test_the_fake_model_calls_what_the_prompt_describes(server: DialectServer) -> None:
