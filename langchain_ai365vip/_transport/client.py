@@ -4,35 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import io
 import json
 import ssl
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, NamedTuple
 
-import aiohttp
 import tenacity
-from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDict
 from typing_extensions import Self
 from yarl import URL
 
+from langchain_ai365vip._transport.attempt import Attempt, Request
 from langchain_ai365vip._transport.checks import check_base_url, check_headers, check_proxy
-from langchain_ai365vip._transport.failures import (
-    MAX_BODY,
-    Answer,
-    answer_error,
-    redirect_error,
-    shown_body,
-    transport_error,
-)
-from langchain_ai365vip._transport.pool import ConnectionSettings, PooledSession, sessions_of
+from langchain_ai365vip._transport.failures import shown_body
+from langchain_ai365vip._transport.pool import ConnectionSettings, sessions_of
 from langchain_ai365vip._transport.proxy import Proxy, environment_proxy, refuse_tls_in_tls
 from langchain_ai365vip._transport.reply import Reply
 from langchain_ai365vip._transport.secrets import Redactor
-from langchain_ai365vip._transport.timeouts import HeadDeadline, IdleConnectionError, Timeout
+from langchain_ai365vip._transport.timeouts import Timeout
 from langchain_ai365vip._wire import facts
 from langchain_ai365vip._wire import payload as payloads
 from langchain_ai365vip._wire.cutter import ReplyCutter
@@ -46,12 +37,8 @@ from langchain_ai365vip.errors import (
     AI365VIPTLSError,
 )
 
-MAX_REDIRECTS: Final = 3
-_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _MAX_WAIT: Final = 60.0
-_LARGE_BODY: Final = 2**20
 _LONGEST_LIST: Final = 16_000_000
-_FOR_AN_ERRORS_BODY: Final = 10.0
 
 Admit = Callable[[], Awaitable[None]]
 OnRetry = Callable[[tenacity.RetryCallState], Awaitable[None] | None]
@@ -67,23 +54,6 @@ class AvailableModel(NamedTuple):
 
     id: str
     name: str
-
-
-@dataclass(slots=True)
-class _Connections:
-    """Which connections a request may go out on, its retries and redirects included."""
-
-    only_new: bool = False
-
-
-@dataclass(frozen=True, repr=False, slots=True)
-class _Request:
-    """A request ready to be sent. No repr: it holds the key."""
-
-    url: URL
-    body: bytes
-    headers: Mapping[str, str]
-    connections: _Connections = field(default_factory=_Connections)
 
 
 @dataclass(frozen=True)
@@ -287,7 +257,7 @@ class AI365VIP:
             body=shown_body(body, redact),
         )
 
-    async def _text(self, request: _Request) -> str:
+    async def _text(self, request: Request) -> str:
         reply = await self._open_with_retries(request)
         length = 0
         try:
@@ -313,7 +283,7 @@ class AI365VIP:
     async def __aexit__(self, *exc_info: object) -> None:
         await self.aclose()
 
-    def _request(self, path: str, payload: Mapping[str, Any]) -> _Request:
+    def _request(self, path: str, payload: Mapping[str, Any]) -> Request:
         address = _address(self.base_url, path)
         body = _encoded(payload, self.api_key)
         headers = _headers(address.origin, address.referer)
@@ -321,10 +291,10 @@ class AI365VIP:
             # Without regard to case: the caller's header replaces ours.
             headers = CIMultiDict(headers)
             headers.update(self.headers)
-        return _Request(address.url, body, headers)
+        return Request(address.url, body, headers)
 
     async def _open_with_retries(
-        self, request: _Request, on_retry: OnRetry | None = None, admit: Admit | None = None
+        self, request: Request, on_retry: OnRetry | None = None, admit: Admit | None = None
     ) -> Reply:
         try:
             return await self._open_once(request, admit)
@@ -350,94 +320,18 @@ class AI365VIP:
         reply: Reply = await retrying(attempt)
         return reply
 
-    async def _open_once(self, request: _Request, admit: Admit | None) -> Reply:
+    async def _open_once(self, request: Request, admit: Admit | None) -> Reply:
         if admit is not None:
             await admit()
-        # Redirects stay with one origin, so that the proxy stays the same, too.
         proxy = self._proxy_for(request.url)
-        redact = self._redactor(proxy)
-        total = self.timeout.total
-        total_at = None if total is None else asyncio.get_running_loop().time() + total
-        next_request = request
-        for _ in range(MAX_REDIRECTS + 1):
-            answer = await self._post(next_request, proxy, total_at, redact)
-            if isinstance(answer, Reply):
-                return answer
-            next_request = answer
-        raise AI365VIPResponseError(
-            f"{request.url} redirects more than {MAX_REDIRECTS} times. Set base_url to the "
-            "address that answers.",
-            status_code=307,
+        attempt = Attempt(
+            self.timeout,
+            settings=self._settings(proxy),
+            proxy=proxy,
+            tls=await self._ssl(),
+            redact=self._redactor(proxy),
         )
-
-    async def _post(
-        self, request: _Request, proxy: Proxy | None, total_at: float | None, redact: Redactor
-    ) -> Reply | _Request:
-        """Send once; return the reply, or the request to where a harmless redirect points."""
-        loop = asyncio.get_running_loop()
-        pooled = sessions_of(loop).get(self._settings(proxy))
-        deadline = HeadDeadline(loop, self.timeout, total_at, request.connections.only_new)
-        # From before its head on: a sibling's aclose() must not cut it.
-        with pooled:
-            response = await self._head(request, pooled, proxy, deadline, redact)
-            if response.status == 200:
-                reply = Reply(response, pooled, self.timeout, deadline.step_at, total_at, redact)
-        if response.status == 200:
-            try:
-                await reply.start()
-            except BaseException:
-                reply.close()
-                raise
-            return reply
-        if response.status in _REDIRECTS:
-            following, why_not = _redirected(request, response)
-            if following is not None:
-                return following
-            raise redirect_error(_without_body(response), request.url, why_not, redact)
-        raise answer_error(await _answer(response, self.timeout, total_at), request.url, redact)
-
-    async def _head(
-        self,
-        request: _Request,
-        pooled: PooledSession,
-        proxy: Proxy | None,
-        deadline: HeadDeadline,
-        redact: Redactor,
-    ) -> aiohttp.ClientResponse:
-        tls = await self._ssl()
-        while True:
-            try:
-                async with deadline.running():
-                    return await pooled.session.post(
-                        request.url,
-                        data=_in_pieces(request.body),
-                        headers=request.headers,
-                        proxy=None if proxy is None or proxy.is_socks else proxy.url,
-                        ssl=tls,
-                        allow_redirects=False,
-                        trace_request_ctx=deadline,
-                    )
-            except IdleConnectionError:
-                continue  # given up before anything was sent on it
-            except Exception as exc:
-                # A kept-alive connection that the server closed as the request was on its
-                # way says nothing about the server. But it may have read the request, so it
-                # gets it once more at most: from now on on new connections only.
-                if deadline.was_stale and isinstance(exc, _STALE):
-                    request.connections.only_new = deadline.only_new = True
-                    continue
-                error = transport_error(
-                    exc,
-                    request.url,
-                    step=deadline.step,
-                    limit=deadline.limit,
-                    partial_text=None,
-                    redact=redact,
-                )
-                if error is None:
-                    raise
-            # Outside the `except`: see Reply._failed.
-            raise error
+        return await attempt.reply(request)
 
     async def _ssl(self) -> ssl.SSLContext | bool:
         if self.tls is not None:
@@ -550,12 +444,6 @@ class _Patience:
         return state.attempt_number > self._max_retries or self._wordless > 1
 
 
-_STALE: Final = (
-    aiohttp.ServerDisconnectedError,
-    aiohttp.ClientOSError,
-    ConnectionResetError,
-    BrokenPipeError,
-)
 _backoff = tenacity.wait_random_exponential(multiplier=0.5, max=8.0)
 
 
@@ -589,54 +477,6 @@ async def _refuse_what_the_server_would_trim(payload: Mapping[str, Any]) -> None
 
 def _trims(payload: Mapping[str, Any], limit: int, count: Callable[[str], int]) -> bool:
     return payloads.trims_history(payload["prompt"], payload["messages"], limit, count)
-
-
-def _redirected(request: _Request, response: aiohttp.ClientResponse) -> tuple[_Request | None, str]:
-    """Return the request that follows a redirect; or why there is none."""
-    response.close()
-    if response.status not in (307, 308):
-        return None, "which turns a POST into a GET"
-    try:
-        target = response.url.join(URL(response.headers["Location"]))
-        same = target.origin() == response.url.origin()
-    except (KeyError, ValueError):
-        return None, "which cannot be read"
-    if not same:
-        return None, "which is another server"
-    if target.user is not None or target.password is not None:
-        return None, "as a user whom the redirect names"
-    return replace(request, url=target), ""
-
-
-def _without_body(response: aiohttp.ClientResponse) -> Answer:
-    return Answer(response.status, response.reason or "", response.headers, "")
-
-
-def _in_pieces(body: bytes) -> bytes | io.BytesIO:
-    # aiohttp writes bytes in one go, and warns that a large body then holds up the loop.
-    return body if len(body) < _LARGE_BODY else io.BytesIO(body)
-
-
-async def _answer(
-    response: aiohttp.ClientResponse, timeout: Timeout, total_at: float | None
-) -> Answer:
-    """Read the beginning of an error's body; without it the status still counts."""
-    body = bytearray()
-    limit = min(timeout.between_bytes or _FOR_AN_ERRORS_BODY, _FOR_AN_ERRORS_BODY)
-    if total_at is not None:
-        limit = min(limit, total_at - asyncio.get_running_loop().time())
-    try:
-        await asyncio.wait_for(_read_beginning(response, body), limit)
-    except (aiohttp.ClientError, HttpProcessingError, asyncio.TimeoutError, OSError):
-        pass
-    finally:
-        response.close()
-    return _without_body(response)._replace(body=body.decode("utf-8", "replace"))
-
-
-async def _read_beginning(response: aiohttp.ClientResponse, body: bytearray) -> None:
-    while (left := 4 * MAX_BODY - len(body)) > 0 and (data := await response.content.read(left)):
-        body += data
 
 
 _contexts: dict[str, ssl.SSLContext] = {}
