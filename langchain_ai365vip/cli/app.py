@@ -93,10 +93,18 @@ def serve(
     *,
     target: Target,
     model: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PROVIDER:NAME",
+            help="Any model that LangChain's init_chat_model knows, such as openai:gpt-4o; "
+            "repeatable.",
+        ),
+    ] = None,
+    default: Annotated[
         str | None,
         typer.Option(
             metavar="PROVIDER:NAME",
-            help="Any model that LangChain's init_chat_model knows, such as openai:gpt-4o.",
+            help="Of several models, the one that answers to ids that are not listed.",
         ),
     ] = None,
     host: Annotated[
@@ -120,6 +128,32 @@ def serve(
         list[str] | None,
         typer.Option(metavar="NAME", help="Further name of this host; repeatable."),
     ] = None,
+    plain_http_front_end: Annotated[
+        bool,
+        typer.Option(
+            "--plain-http-front-end",
+            help="Browsers reach a front end over HTTP from other machines: end a reply that "
+            "fails half-way with a visible line for each of them.",
+        ),
+    ] = False,
+    max_body_size: Annotated[
+        int, typer.Option(metavar="BYTES", min=1, help="Longest body of a request.")
+    ] = 4_194_304,
+    max_concurrency: Annotated[
+        int, typer.Option(metavar="NUMBER", min=1, help="Replies under way at a time.")
+    ] = 100,
+    grace: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS", min=0, help="How long replies may go on when it is stopped."
+        ),
+    ] = 5,
+    access_log: Annotated[
+        bool,
+        typer.Option(
+            "--access-log", help="Show a line for each request, without its texts, on stderr."
+        ),
+    ] = False,
     debug: Annotated[
         bool,
         typer.Option(
@@ -131,14 +165,20 @@ def serve(
     with ending(debug=debug):
         from langchain_ai365vip.cli import serve as serving
 
-        with serving.chosen(local=target.local, gguf=target.gguf, model=model) as chosen:
+        with serving.chosen(local=target.local, gguf=target.gguf, models=model or ()) as chosen:
             serving.serve(
                 chosen,
+                grace=grace,
+                access_log=access_log,
+                default=default,
                 host=host,
                 port=port,
                 api_key=serving.key(api_key),
                 allowed_origins=allow_origin or (),
                 allowed_hosts=allow_host or (),
+                max_body_size=max_body_size,
+                max_concurrency=max_concurrency,
+                plain_http_front_end=plain_http_front_end,
                 debug=debug,
             )
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -18,24 +19,26 @@ from langchain_ai365vip.cli.failures import UserError
 from langchain_ai365vip.cli.terminal import note, say
 from langchain_ai365vip.server import LocalServer
 
-GRACE: Final = 5
-
 
 @contextmanager
-def chosen(*, local: bool, gguf: Path | None, model: str | None) -> Iterator[Any]:
-    """Give the model that the options name.
+def chosen(*, local: bool, gguf: Path | None, models: Sequence[str]) -> Iterator[Any]:
+    """Give the model that the options name, or several by their names.
 
     Raises:
         UserError: None or several are named, or the one that is named cannot be made.
         ImportError: A package is missing; the message says which to install.
     """
-    if local + (gguf is not None) + (model is not None) != 1:
-        raise UserError("Say what to serve: one of --local, --gguf FILE, --model PROVIDER:NAME.")
-    if model is None:
+    if local + (gguf is not None) + bool(models) != 1:
+        raise UserError(
+            "Say what to serve: one of --local, --gguf FILE, --model PROVIDER:NAME (repeatable)."
+        )
+    if not models:
         with loaded(gguf) as loaded_model:
             yield loaded_model
+    elif len(models) == 1:
+        yield _by_name(models[0])
     else:
-        yield _by_name(model)
+        yield {name: _by_name(name) for name in models}
 
 
 def _by_name(name: str) -> Any:
@@ -81,8 +84,10 @@ def key(option: str | None) -> str | None:
     return option or os.environ.get("AI365VIP_API_KEY") or None
 
 
-def serve(model: Any, **options: Any) -> None:
+def serve(model: Any, *, grace: float = 5, access_log: bool = False, **options: Any) -> None:
     """Serve a model until SIGINT, SIGTERM or SIGHUP; a second signal cuts the replies under way."""
+    if access_log:
+        _show_requests()
     try:
         server = LocalServer(model, **options)
     except ValueError as exc:
@@ -99,10 +104,19 @@ def serve(model: Any, **options: Any) -> None:
             # One that another thread gets, or that comes just before the wait, does not end it.
             while not stop.wait(1):
                 pass
-            note(f"Stopping: replies under way have {GRACE} s to end, Ctrl-C cuts them.")
-            server.stop(GRACE)
+            note(f"Stopping: replies under way have {grace:g} s to end, Ctrl-C cuts them.")
+            server.stop(grace)
         finally:
             server.stop()
+
+
+def _show_requests() -> None:
+    """Show a line for each request on standard error."""
+    shown = logging.StreamHandler()
+    shown.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    access = logging.getLogger("langchain_ai365vip.server.access")
+    access.setLevel(logging.INFO)
+    access.addHandler(shown)
 
 
 @contextmanager

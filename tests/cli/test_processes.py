@@ -13,6 +13,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,13 +43,14 @@ def finished(*arguments: str, **environment: str) -> subprocess.CompletedProcess
 
 
 @contextlib.contextmanager
-def started(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+def started(*arguments: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
     """Start the command; it is killed if the test fails before its end."""
     process = subprocess.Popen(
         [*COMMAND, *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        env=os.environ | environment,
     )
     with process:
         try:
@@ -256,8 +258,6 @@ from langchain_core.runnables import RunnableLambda
 from langchain_ai365vip.cli.ending import ending
 from langchain_ai365vip.cli import serve
 
-serve.GRACE = 600
-
 async def answer(messages):
     yield "one "
     reader = asyncio.StreamReader()
@@ -268,7 +268,7 @@ async def answer(messages):
     yield "two"
 
 with ending(debug=False):
-    serve.serve(RunnableLambda(answer), host="127.0.0.1", port=0)
+    serve.serve(RunnableLambda(answer), host="127.0.0.1", port=0, grace=600)
 """
 ASKED = b'{"model": {"id": "m"}, "messages": [{"role": "user", "content": "Hi"}], "key": ""}'
 
@@ -332,6 +332,46 @@ def test_ctrl_c_that_interrupts_no_wait_is_noticed() -> None:
         with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
             answer.read()
         assert process.wait(PATIENCE) == Exit.INTERRUPTED
+
+
+PROVIDER = """
+from langchain_core.language_models import FakeListChatModel
+
+class ChatXAI(FakeListChatModel):
+    def __init__(self, model, **_):
+        super().__init__(responses=[f"This is {model}."])
+"""
+
+
+def test_several_models_are_served_within_bounds_and_requests_are_shown(tmp_path: Path) -> None:
+    (tmp_path / "langchain_xai.py").write_text(PROVIDER)
+    options = ["--model", "xai:one", "--model", "xai:two", "--default", "xai:two"]
+    bounds = ["--max-body-size", "200", "--max-concurrency", "1", "--grace", "0.5"]
+    with started(
+        "serve", *options, *bounds, "--access-log", "--port", "0", PYTHONPATH=str(tmp_path)
+    ) as process:
+        url = piped(process.stdout).readline().decode().strip()
+        assert piped(process.stderr).readline().startswith(b"Serving ")
+        for name, status, said in [
+            (b"xai:one", 200, b"This is one."),
+            (b"gpt-3.5-turbo", 200, b"This is two."),
+            (b"x" * 200, 413, b"The request's body is larger than 200 bytes"),
+        ]:
+            request = urllib.request.Request(
+                f"{url}/api/chat", data=ASKED.replace(b'"m"', b'"%s"' % name), method="POST"
+            )
+            try:
+                answer = urllib.request.urlopen(request, timeout=PATIENCE)
+            except urllib.error.HTTPError as error:
+                answer = error
+            with answer:
+                assert (answer.status, answer.read()) == (status, said)
+            assert (
+                b' 127.0.0.1 "POST /api/chat" %d in ' % status in piped(process.stderr).readline()
+            )
+        process.send_signal(signal.SIGTERM)
+        assert b"0.5 s to end" in piped(process.stderr).readline()
+        assert process.wait(PATIENCE) == 0
 
 
 def test_a_shell_is_told_how_a_command_goes_on() -> None:

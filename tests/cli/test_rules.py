@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import subprocess
 import sys
@@ -11,11 +12,13 @@ import pytest
 from pydantic import ValidationError
 
 from langchain_ai365vip import ChatAI365VIP, errors
+from langchain_ai365vip.cli import app as commands
 from langchain_ai365vip.cli.app import app
 from langchain_ai365vip.cli.chat import read_prompt
 from langchain_ai365vip.cli.ending import ending
 from langchain_ai365vip.cli.exits import MEANINGS, Exit
 from langchain_ai365vip.cli.failures import UserError, exit_code, message
+from langchain_ai365vip.server import create_app
 
 
 class _Input(io.TextIOWrapper):
@@ -217,6 +220,13 @@ def test_options_that_contradict_or_make_no_sense_are_usage_errors(
         app(arguments)
     assert ended.value.code == Exit.USAGE
     assert capsys.readouterr().err.startswith("ai365vip: ")
+
+
+def test_the_bounds_of_serve_are_those_of_the_server() -> None:
+    options = inspect.signature(commands.serve).parameters
+    defaults = inspect.signature(create_app).parameters
+    for name in ("max_body_size", "max_concurrency"):
+        assert options[name].default == defaults[name].default
 
 
 @pytest.mark.parametrize(
