@@ -12,7 +12,15 @@ import logging
 import os
 import ssl
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -25,6 +33,7 @@ from langchain_core.language_models import LangSmithParams, LanguageModelInput, 
 from langchain_core.language_models.chat_models import BaseChatModel, generate_from_stream
 from langchain_core.load import dumpd
 from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import (
     Runnable,
@@ -55,9 +64,10 @@ from langchain_ai365vip._profiles import model_profile
 from langchain_ai365vip._prompt.messages import REMIND_AFTER, count_message_tokens, to_wire
 from langchain_ai365vip._prompt.tools import normalise_tool_choice, to_openai_tools
 from langchain_ai365vip._transport.checks import check_base_url, check_headers, check_proxy
-from langchain_ai365vip._transport.client import AI365VIP, Admit, AvailableModel, OnRetry
+from langchain_ai365vip._transport.client import AI365VIP, Admit, AvailableModel
+from langchain_ai365vip._transport.reply import Reply
 from langchain_ai365vip._transport.timeouts import Timeout
-from langchain_ai365vip._turn.chunks import PROVIDER, ChunkWriter, text_chunk, with_errors
+from langchain_ai365vip._turn.chunks import PROVIDER, ChunkWriter, with_errors
 from langchain_ai365vip._turn.objects import Schema, titled
 from langchain_ai365vip._turn.structured_output import ObjectParser
 from langchain_ai365vip._turn.tooling import Tooling, said_by_others
@@ -74,6 +84,7 @@ from langchain_ai365vip._wire.facts import (
 )
 from langchain_ai365vip._wire.payload import chat_payload, check_extra_body, check_special_tokens
 from langchain_ai365vip._wire.tokens import best_counter, loaded_counter, token_ids
+from langchain_ai365vip.errors import AI365VIPError
 
 if TYPE_CHECKING:
     from langchain_core.caches import BaseCache
@@ -82,6 +93,8 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("langchain_ai365vip")
 
+# Characters from which on tokens are counted in a thread.
+_LONG: Final = 50_000
 # What a call (`invoke(..., name=value)`, `bind(name=value)`) may override.
 _PER_CALL: Final = frozenset(
     {
@@ -152,7 +165,7 @@ _FROM_CORE: Final = frozenset({"stream", "ls_structured_output_format", "structu
 class _Call:
     """One call's settings, after its own were laid over the model's."""
 
-    client: AI365VIP
+    open: Callable[[Mapping[str, Any]], Awaitable[Reply]]
     model: str
     payload: Mapping[str, Any]
     rules: Rules
@@ -584,38 +597,28 @@ class ChatAI365VIP(BaseChatModel):
 
     # -- the one stream, and what folds it ---------------------------------------------
 
-    async def _chunks(self, call: _Call, turn: Turn) -> AsyncGenerator[ChatGenerationChunk, None]:
-        writer = ChunkWriter()
-        try:
-            if call.rules.passes_text_on:
-                # Most calls: no second generator in between.
-                await turn.open()
-                read = turn.reader()
-                while text := await read():
-                    yield text_chunk(text)
-            else:
-                async for event in turn.events():
-                    yield writer.chunk(event)
-        finally:
-            turn.close()
-        usage = await turn.usage() if call.estimate_usage else None
-        yield writer.last(call.model, turn.finish_reason, usage)
-
-    def _turn(
-        self,
-        call: _Call,
-        run_manager: AsyncCallbackManagerForLLMRun | CallbackManagerForLLMRun | None,
-    ) -> Turn:
-        return Turn(
-            functools.partial(
-                call.client.open,
-                on_retry=_on_retry(run_manager),
-                admit=_admission(self.rate_limiter),
-            ),
-            call.payload,
-            call.rules,
-            functools.partial(self._counter, call.model),
-        )
+    async def _chunks(self, call: _Call) -> AsyncGenerator[ChatGenerationChunk, None]:
+        rules = call.rules
+        count = None if rules.max_tokens is None else await self._counter(call.model)
+        turn = Turn(call.payload, rules, count)
+        writer = ChunkWriter(turn, rules)
+        while turn.request is not None:
+            try:
+                with contextlib.closing(await call.open(turn.request)) as reply:
+                    while not turn.is_full and (text := await reply.read()):
+                        chunks = writer.feed(text)
+                        if turn.is_full:
+                            # Before the caller gets the last text, who may take time over it.
+                            reply.close()
+                        for chunk in chunks:
+                            yield chunk
+                chunks = writer.end()
+            except AI365VIPError as error:
+                chunks = writer.fail(error)
+            for chunk in chunks:
+                yield chunk
+        usage = await self._usage(turn, call.model) if call.estimate_usage else None
+        yield writer.last(call.model, usage)
 
     def _astream(
         self,
@@ -626,8 +629,7 @@ class ChatAI365VIP(BaseChatModel):
     ) -> AsyncIterator[ChatGenerationChunk]:
         # Not itself a generator: one frame less for each chunk. Core passes no run_manager but
         # in v3 streams.
-        call = self._call(messages, stop, kwargs)
-        chunks = self._chunks(call, self._turn(call, run_manager))
+        chunks = self._chunks(self._call(messages, stop, run_manager, kwargs))
         return chunks if run_manager is None else _announcing(chunks, run_manager)
 
     def _stream(
@@ -637,9 +639,8 @@ class ChatAI365VIP(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        call = self._call(messages, stop, kwargs)
-        turn = self._turn(call, run_manager)
-        for chunk in _sync.iterate(lambda: self._chunks(call, turn)):
+        call = self._call(messages, stop, run_manager, kwargs)
+        for chunk in _sync.iterate(lambda: self._chunks(call)):
             if run_manager is not None:
                 run_manager.on_llm_new_token(chunk.text, chunk=chunk)
             yield chunk
@@ -651,8 +652,7 @@ class ChatAI365VIP(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        call = self._call(messages, stop, kwargs)
-        return await self._fold(call, self._turn(call, run_manager))
+        return await self._fold(self._call(messages, stop, run_manager, kwargs))
 
     def _generate(
         self,
@@ -661,19 +661,23 @@ class ChatAI365VIP(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        call = self._call(messages, stop, kwargs)
-        return _sync.run(lambda: self._fold(call, self._turn(call, run_manager)))
+        call = self._call(messages, stop, run_manager, kwargs)
+        return _sync.run(lambda: self._fold(call))
 
-    async def _fold(self, call: _Call, turn: Turn) -> ChatResult:
+    async def _fold(self, call: _Call) -> ChatResult:
         # Not core's agenerate_from_stream, which merges on another thread.
-        result = generate_from_stream(iter([chunk async for chunk in self._chunks(call, turn)]))
+        result = generate_from_stream(iter([chunk async for chunk in self._chunks(call)]))
         message = result.generations[0].message
         if isinstance(message, AIMessage):
             with_errors(message)
         return result
 
     def _call(
-        self, messages: Sequence[BaseMessage], stop: list[str] | None, kwargs: Mapping[str, Any]
+        self,
+        messages: Sequence[BaseMessage],
+        stop: list[str] | None,
+        run_manager: AsyncCallbackManagerForLLMRun | CallbackManagerForLLMRun | None,
+        kwargs: Mapping[str, Any],
     ) -> _Call:
         """Lay a call's own settings over the model's, and write its payload and its rules."""
         _warn_of_unknown_settings(kwargs)
@@ -690,8 +694,13 @@ class ChatAI365VIP(BaseChatModel):
         prompt, turns, escaped = check_special_tokens(prompt, turns, settings["special_tokens"])
         if escaped:
             warnings.warn(ESCAPED, stacklevel=2)
+        client = self._client(settings["timeout"], settings["max_retries"])
         return _Call(
-            client=self._client(settings["timeout"], settings["max_retries"]),
+            open=functools.partial(
+                client.open,
+                on_retry=_log_retry if run_manager is None else run_manager.on_retry,
+                admit=_admission(self.rate_limiter),
+            ),
             model=settings["model"],
             payload=chat_payload(
                 model=settings["model"],
@@ -925,6 +934,12 @@ class ChatAI365VIP(BaseChatModel):
             return self.get_num_tokens
         return await loaded_counter(model)
 
+    async def _usage(self, turn: Turn, model: str) -> UsageMetadata:
+        count = await self._counter(model)
+        size = sum(exchange.size for exchange in turn.exchanges)
+        # Exact counting takes about 0.2 s per megabyte (measured): not on the loop.
+        return turn.usage(count) if size < _LONG else await asyncio.to_thread(turn.usage, count)
+
     # -- beyond answering --------------------------------------------------------------
 
     async def alist_models(self) -> list[AvailableModel]:
@@ -975,12 +990,6 @@ async def _announcing(
         async for chunk in chunks:
             await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
             yield chunk
-
-
-def _on_retry(
-    run_manager: AsyncCallbackManagerForLLMRun | CallbackManagerForLLMRun | None,
-) -> OnRetry:
-    return _log_retry if run_manager is None else run_manager.on_retry
 
 
 def _admission(limiter: BaseRateLimiter | None) -> Admit | None:

@@ -51,9 +51,6 @@ RULES = {
     ),
 }
 
-# Until `_turn` does no I/O, and what a schema is has its place.
-RULES["_turn"] = Rule("errors _wire _prompt _parsing _transport", RULES["_turn"].others)
-
 
 def room(module: str) -> str:
     """The room of a module of ours: the first name behind the package's."""

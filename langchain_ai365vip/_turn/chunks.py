@@ -8,7 +8,7 @@ are merged, so all of it stands on the last one.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from langchain_core.messages import AIMessage, AIMessageChunk
@@ -23,6 +23,8 @@ from langchain_ai365vip._prompt.tools import (
     read_invalid_call_args,
     tool_call_text,
 )
+from langchain_ai365vip._turn.turn import Rules, Turn
+from langchain_ai365vip.errors import AI365VIPError
 
 T = TypeVar("T", bound=BaseModel)
 PROVIDER: Final = "ai365vip"
@@ -71,13 +73,36 @@ _OWN: Final = tuple(
 
 
 class ChunkWriter:
-    """The chunks of one reply, made of its events, and the last one."""
+    """The chunks of one turn, made of its events, and the last one.
 
-    def __init__(self) -> None:
+    Attributes:
+        turn: The turn whose events are written.
+    """
+
+    def __init__(self, turn: Turn, rules: Rules) -> None:
+        self.turn = turn
+        self._passes_text_on = rules.passes_text_on
         self._calls = 0
 
-    def chunk(self, event: Event) -> ChatGenerationChunk:
-        """Return the chunk for an event."""
+    def feed(self, text: str) -> Sequence[ChatGenerationChunk]:
+        """Return the chunks for the next text of a reply."""
+        if not self._passes_text_on:
+            return self._chunks(self.turn.feed(text))
+        text = self.turn.pass_on(text)
+        return [text_chunk(text)] if text else []
+
+    def end(self) -> Sequence[ChatGenerationChunk]:
+        """Return the chunks for the end of a reply; see `Turn.end`."""
+        return self._chunks(self.turn.end())
+
+    def fail(self, error: AI365VIPError) -> Sequence[ChatGenerationChunk]:
+        """Return the chunks for a request that failed, or raise; see `Turn.fail`."""
+        return self._chunks(self.turn.fail(error))
+
+    def _chunks(self, events: Iterable[Event]) -> Sequence[ChatGenerationChunk]:
+        return [self._chunk(event) for event in events]
+
+    def _chunk(self, event: Event) -> ChatGenerationChunk:
         if isinstance(event, Call):
             return self._call_chunk(event.id, event.name, to_arguments(event.arguments))
         if isinstance(event, InvalidCall):
@@ -91,14 +116,12 @@ class ChunkWriter:
             )
         return text_chunk(event.text)
 
-    def last(
-        self, model: str, finish_reason: str, usage: UsageMetadata | None = None
-    ) -> ChatGenerationChunk:
+    def last(self, model: str, usage: UsageMetadata | None = None) -> ChatGenerationChunk:
         """Return the last chunk: what is known of the whole reply."""
         metadata: dict[str, Any] = {
             "model_name": model,
             "model_provider": PROVIDER,
-            "finish_reason": finish_reason,
+            "finish_reason": self.turn.finish_reason,
         }
         if usage is not None:
             metadata["usage"] = "estimated"

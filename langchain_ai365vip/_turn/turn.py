@@ -1,14 +1,15 @@
 """One turn of a model: its reply, cut, read for calls, and asked for once more if need be.
 
-A `Turn` yields the events of `_tool_parser` (text, reasoning, calls). What a reply must be
-(`Rules`) decides how:
+No I/O: who drives a `Turn` sends its `request`, feeds it the texts of the reply, says when that
+has ended, and does the same again while there is another `request`. What comes out are the
+events of `_parsing` (text, reasoning, calls). What a reply must be (`Rules`) decides when:
 
-- free: text and calls are passed on at once;
-- a call is forced: nothing is passed on until one is complete; a reply without one is
+- free: text and calls are handed out at once;
+- a call is forced: nothing is handed out until one is complete; a reply without one is
   answered with a correction, once, and the second failure is an error. So is one that
   max_tokens cut;
-- an object is asked for: it is passed on whole, once it fits its schema; a reply that does
-  not fit is answered with what is wrong, once, and then passed on as it is.
+- an object is asked for: it is handed out whole, once it fits its schema; a reply that does
+  not fit is answered with what is wrong, once, and then handed out as it is.
 
 In each of them a call that cannot be carried out waits for the end of the reply, and is
 asked for again there, unless a correction was sent before: a turn has one at most. It is
@@ -19,12 +20,10 @@ A stop text ends prose. One inside a call or reasoning is a part of it.
 
 from __future__ import annotations
 
-import asyncio
-import functools
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from langchain_core.messages.ai import UsageMetadata
 
@@ -43,7 +42,6 @@ from langchain_ai365vip._prompt.corrections import (
     ask_for_valid_object,
 )
 from langchain_ai365vip._prompt.tools import to_json
-from langchain_ai365vip._transport.reply import Reply
 from langchain_ai365vip._turn.objects import ObjectText, Schema
 from langchain_ai365vip._wire.cutter import ReplyCutter
 from langchain_ai365vip._wire.facts import WireMessage
@@ -52,9 +50,6 @@ from langchain_ai365vip._wire.tokens import Count, count_wire_tokens
 from langchain_ai365vip.errors import AI365VIPError, AI365VIPOutputError
 
 _logger = logging.getLogger("langchain_ai365vip")
-
-_LONG: Final = 50_000
-Open = Callable[[Mapping[str, Any]], Awaitable[Reply]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,136 +93,190 @@ class Rules:
         return not (self.tools or self.reasoning or self.schema)
 
 
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A request that was sent, and what the model said to it, before any cut of ours."""
+
+    payload: Mapping[str, Any]
+    said: str
+
+    @property
+    def size(self) -> int:
+        """Characters in both directions."""
+        return len(self.said) + sum(len(turn["content"]) for turn in self.payload["messages"])
+
+
 class Turn:
     """A reply, and another if need be, as one row of events; see the module.
 
+    Args:
+        payload: The request's body.
+        rules: What its reply may and must be.
+        count: Counts tokens, where `rules` bound them. Default: an estimate.
+
     Attributes:
-        finish_reason: `"stop"`, `"length"` or `"tool_calls"`, once the events have ended.
-        exchanges: Each request's payload and its reply, for usage.
+        request: The body of the request that comes next: at first `payload`, then a
+            correction or `None`.
+        exchanges: What was asked and said so far.
+        finish_reason: `"stop"`, `"length"` or `"tool_calls"`, once there is no further request.
     """
 
-    __slots__ = (
-        "_counter",
-        "_cut_by",
-        "_cut_off",
-        "_cutter",
-        "_given",
-        "_open",
-        "_payload",
-        "_reply",
-        "_rules",
-        "exchanges",
-    )
-
     def __init__(
-        self,
-        open_reply: Open,
-        payload: Mapping[str, Any],
-        rules: Rules,
-        counter: Callable[[], Awaitable[Count]],
+        self, payload: Mapping[str, Any], rules: Rules, count: Count | None = None
     ) -> None:
-        self._open = open_reply
-        self._payload = payload
+        self.request: Mapping[str, Any] | None = payload
+        self.exchanges: list[Exchange] = []
         self._rules = rules
-        self._counter = counter
-        self._reply: Reply | None = None
-        self._cutter: ReplyCutter | None = None
-        # How the reply that was read last ended:
-        self._cut_by: str | None = None  # our own "stop" or "length"
-        self._cut_off = False  # by max_tokens, or inside a call or an object
-        self._given: list[Call] = []
-        self.exchanges: list[tuple[Mapping[str, Any], Reply]] = []
+        self._count = count
+        self._given: list[Call] = []  # handed out
+        self._broken: list[InvalidCall] = []  # handed out at the end, if no others come for them
+        self._mended: list[Call] | None = None  # what comes for them, once it was asked for
+        grows = rules.schema and rules.partial and not rules.forced
+        self._growing = ObjectText(rules.schema) if grows else None
+        self._length = False  # the answer is not whole
+        self._begin()
+
+    def _begin(self) -> None:
+        """Wait for a reply to the request."""
+        self._reply = _Reply(self._rules, self._count)
+        self._held: list[Event] = []  # of this reply, while it may not do
+        self._will_do = self._growing is not None or not (self._rules.forced or self._rules.schema)
+
+    # -- what comes in -----------------------------------------------------------------
+
+    def pass_on(self, text: str) -> str:
+        """Take the next text of a reply that is not read (`Rules.passes_text_on`).
+
+        Returns:
+            What may be shown of it.
+        """
+        return self._reply.cut(text)
+
+    def feed(self, text: str) -> Sequence[Event]:
+        """Take the next text of the reply, and return what is handed out of it."""
+        return self._hand_out(self._reply.feed(text))
 
     @property
-    def finish_reason(self) -> str:
-        if self._cut_off or (self._cutter and self._cutter.finish_reason == "length"):
-            return "length"
-        return "tool_calls" if self._given else "stop"
+    def is_full(self) -> bool:
+        """Whether no further text of this reply counts: stop reading, and call `end`."""
+        return self._reply.is_full
 
-    async def open(self, payload: Mapping[str, Any] | None = None) -> None:
-        """Send the request, or another one, and wait for the first text of its reply."""
-        payload = self._payload if payload is None else payload
-        self._reply = await self._open(payload)
-        rules = self._rules
-        stop = rules.stop if rules.passes_text_on else ()
-        if stop or rules.max_tokens is not None:
-            # A vocabulary is read from disk when something is to be counted, and not before.
-            count = None if rules.max_tokens is None else await self._counter()
-            self._cutter = ReplyCutter(stop, rules.max_tokens, count)
-        self.exchanges.append((payload, self._reply))
+    def end(self) -> Sequence[Event]:
+        """Take note that the reply has ended, and judge it; `request` says what comes next."""
+        last = self._hand_out(self._reply.end())
+        self._note()
+        self.request = None
+        return [*last, *self._judge()]
 
-    def reader(self) -> Callable[[], Awaitable[str]]:
-        """Return what gives the open reply's next text that may be shown, `""` at its end."""
-        if self._reply is None:
-            raise RuntimeError("open() comes first")
-        if self._cutter is None:
-            return self._reply.read
-        return functools.partial(self._cutter.read, self._reply)
+    def fail(self, error: AI365VIPError) -> Sequence[Event]:
+        """Take note that the request failed, and return what there is all the same.
 
-    async def usage(self) -> UsageMetadata:
-        """Count what went over the wire, in both directions, a corrective request included."""
-        count = await self._counter()
-        size = sum(
-            len(reply.partial_text) + sum(len(turn["content"]) for turn in payload["messages"])
-            for payload, reply in self.exchanges
-        )
-        # Exact counting takes about 0.2 s per megabyte (measured): not on the loop.
-        return self._usage(count) if size < _LONG else await asyncio.to_thread(self._usage, count)
+        Raises:
+            AI365VIPError: This error, unless the answer can do without that request.
+        """
+        if self._mended is None:
+            raise error
+        # What was read and shown so far is a reply; the failure must not take it away.
+        _logger.warning("Could not ask again for a tool call that was not readable: %s", error)
+        self._note()
+        self.request = None
+        return self._broken
 
-    def _usage(self, count: Count) -> UsageMetadata:
-        asked = sum(
-            count_wire_tokens(payload["prompt"], payload["messages"], count)
-            for payload, _ in self.exchanges
-        )
-        said = sum(count(reply.partial_text) for _, reply in self.exchanges)
-        return UsageMetadata(input_tokens=asked, output_tokens=said, total_tokens=asked + said)
+    def _note(self) -> None:
+        if self.request is not None and self._reply.said:
+            self.exchanges.append(Exchange(self.request, self._reply.said))
 
-    def close(self) -> None:
-        """Close the connection at once, wherever the turn stands."""
-        if self._reply is not None:
-            self._reply.close()
+    # -- what is handed out ------------------------------------------------------------
 
-    async def events(self) -> AsyncGenerator[Event, None]:
-        """Yield what the reply consists of."""
-        broken: list[InvalidCall] = []
-        async for event in self._first():
+    def _hand_out(self, events: Sequence[Event]) -> Sequence[Event]:
+        """Take events of a reply, and return those for which nothing is to be waited for."""
+        if self._mended is not None:
+            self._mended += [e for e in events if isinstance(e, Call) and self._is_new(e)]
+            return []
+        if self._will_do and not (self._rules.tools or self._growing):
+            return events  # nothing that could be broken or grow
+        return [given for event in events for given in self._given_of(event)]
+
+    def _given_of(self, event: Event) -> Iterator[Event]:
+        """Yield what an event lets through: itself, what was held for it, or nothing."""
+        self._will_do = self._will_do or self._is_wanted(event)
+        self._held.append(event)
+        # Reasoning is no part of an object: nothing to wait for.
+        if self._will_do or (isinstance(event, Reasoning) and not self._rules.forced):
+            yield from self._released()
+
+    def _is_wanted(self, event: Event) -> bool:
+        if self._rules.forced:
+            return isinstance(event, Call)
+        return isinstance(event, (Call, InvalidCall))
+
+    def _released(self) -> Iterator[Event]:
+        """Yield what was held, but for calls that cannot be carried out: those wait on."""
+        held, self._held = self._held, []
+        for event in held:
             if isinstance(event, InvalidCall):
-                broken.append(event)
-                continue
-            if isinstance(event, Call):
-                self._given.append(event)
-            yield event
-        for event in await self._mended(broken):
-            yield event
+                self._broken.append(event)
+            elif isinstance(event, Text) and self._growing is not None:
+                yield from _text(self._growing.feed(event.text))
+            else:
+                if isinstance(event, Call):
+                    self._given.append(event)
+                yield event
 
-    def _first(self) -> AsyncGenerator[Event, None]:
-        """Read the reply by its rules: what is passed on of it, broken calls among it."""
-        rules = self._rules
-        if rules.forced:
-            return self._forced()
-        if rules.schema is None:
-            return self._read(self._payload)
-        return self._growing(rules.schema) if rules.partial else self._object(rules.schema)
+    # -- what becomes of a reply that has ended ----------------------------------------
 
-    async def _mended(self, broken: Sequence[InvalidCall]) -> Sequence[Event]:
-        """Ask once more for calls that cannot be carried out; without success they stay."""
+    def _judge(self) -> Sequence[Event]:
+        """Decide: hand out what was held, ask once more, or raise."""
+        if self._mended is not None:
+            return self._end_mending(self._mended)
+        self._length = self._reply.is_cut_off
+        if self._growing is not None:
+            text = _text(self._growing.flush())
+            self._length = self._length or self._growing.cut_off
+            return [*text, *self._mend()]
+        if self._will_do:
+            return self._mend()
+        if self._rules.forced or self._rules.schema is None:
+            return self._judge_without_call()
+        return self._judge_object(self._rules.schema)
+
+    def _judge_without_call(self) -> Sequence[Event]:
+        invalid = [event for event in self._held if isinstance(event, InvalidCall)]
+        if len(self.exchanges) < 2:
+            return self._ask(self._why_not(invalid))
+        if not self._rules.insistent:
+            return [*self._released(), *self._broken]
+        raise no_forced_call(
+            [event.error for event in invalid],
+            self._reply.said,
+            cut_off=self._length,
+            limit=self._rules.max_tokens if self._reply.cut_by == "length" else None,
+            for_object=self._rules.call_schema is not None,
+        )
+
+    def _judge_object(self, schema: Schema) -> Sequence[Event]:
+        text = "".join(event.text for event in self._held if isinstance(event, Text))
+        found = schema.read(_answer(text, schema))
+        self._length = self._length or found.cut_off
+        last = len(self.exchanges) > 1 or self._reply.cut_by is not None
+        if found.problem is None or last:
+            return [Text(found.text)]
+        return self._ask(ask_for_valid_object(found.problem))
+
+    def _mend(self) -> Sequence[Event]:
+        """Ask once more for calls that cannot be carried out, if that may be."""
         full = bool(self._given) and not self._rules.parallel
-        if not broken or full or self._cut_by == "length" or len(self.exchanges) > 1:
-            return broken
-        cut_off = self._cut_off
-        try:
-            payload = self._correction(self._why_not(broken))
-            calls = [
-                e async for e in self._read(payload) if isinstance(e, Call) and self._is_new(e)
-            ]
-        except AI365VIPError as exc:
-            # What was read and shown so far is a reply; the failure must not take it away.
-            _logger.warning("Could not ask again for a tool call that was not readable: %s", exc)
-            calls = []
-        self._given += calls
+        if not self._broken or full or self._reply.cut_by == "length" or len(self.exchanges) > 1:
+            return self._broken
+        self._mended = []
+        return self._ask(self._why_not(self._broken))
+
+    def _end_mending(self, calls: Sequence[Call]) -> Sequence[Event]:
         if not calls:
-            self._cut_off = cut_off
-        return calls or broken
+            return self._broken  # and the answer ended as the first reply did
+        self._length = self._reply.is_cut_off
+        self._given += calls
+        return calls
 
     def _is_new(self, call: Call) -> bool:
         """Say whether a call of the corrected reply was not handed out with the first one."""
@@ -236,128 +285,131 @@ class Turn:
             _logger.debug("Left out a repeated call of %r in a corrected reply", call.name)
         return not said
 
-    async def _forced(self) -> AsyncGenerator[Event, None]:
-        payload = self._payload
-        for last in (False, True):
-            held: list[Event] = []
-            called = False
-            async for event in self._read(payload):
-                called = called or isinstance(event, Call)
-                held.append(event)
-                if called:
-                    for each in held:
-                        yield each
-                    held.clear()
-            if called:
-                return
-            if not last:
-                payload = self._correction(self._why_not(held))
-        if self._rules.insistent:
-            errors = [event.error for event in held if isinstance(event, InvalidCall)]
-            said = self.exchanges[-1][1].partial_text
-            for_object = self._rules.call_schema is not None
-            limit = self._rules.max_tokens if self._cut_by == "length" else None
-            raise no_forced_call(
-                errors, said, cut_off=self._cut_off, limit=limit, for_object=for_object
-            )
-        for each in held:
-            yield each
+    # -- what is asked once more -------------------------------------------------------
 
-    def _why_not(self, events: Sequence[Event]) -> str:
-        problems = [event.error for event in events if isinstance(event, InvalidCall)]
-        if not problems:
+    def _ask(self, words: str) -> Sequence[Event]:
+        """Request another reply: the conversation, the one that will not do, and why."""
+        payload, said = self.exchanges[-1].payload, self.exchanges[-1].said
+        turns: list[WireMessage] = [
+            *payload["messages"],
+            {"role": "assistant", "content": escape_special_tokens(said)},
+            {"role": "user", "content": words},
+        ]
+        self.request = {**payload, "messages": turns}
+        self._begin()
+        return []
+
+    def _why_not(self, broken: Sequence[InvalidCall]) -> str:
+        if not broken:
             return ask_for_call(list(self._rules.tools))
+        problems = [event.error for event in broken]
         return ask_for_valid_call(problems, [(c.name, c.arguments) for c in self._given])
 
-    async def _object(self, schema: Schema) -> AsyncGenerator[Event, None]:
-        payload = self._payload
-        for last in (False, True):
-            held: list[Event] = []
-            called = False
-            async for event in self._read(payload):
-                called = called or isinstance(event, (Call, InvalidCall))
-                held.append(event)
-                # Reasoning is no part of the answer: nothing to wait for.
-                if called or isinstance(event, Reasoning):
-                    for each in held:
-                        yield each
-                    held.clear()
-            if called:
-                return
-            text = "".join(event.text for event in held if isinstance(event, Text))
-            found = schema.read(_answer(text, schema))
-            self._cut_off = self._cut_off or found.cut_off
-            if found.problem is None or last or self._cut_by is not None:
-                yield Text(found.text)
-                return
-            payload = self._correction(ask_for_valid_object(found.problem))
+    # -- what is known of the whole ----------------------------------------------------
 
-    async def _growing(self, schema: Schema) -> AsyncGenerator[Event, None]:
-        growing = ObjectText(schema)
-        async for event in self._read(self._payload):
-            if not isinstance(event, Text):
-                yield event
-            elif text := growing.feed(event.text):
-                yield Text(text)
-        if text := growing.flush():
-            yield Text(text)
-        self._cut_off = self._cut_off or growing.cut_off
+    @property
+    def finish_reason(self) -> str:
+        if self._length:
+            return "length"
+        return "tool_calls" if self._given else "stop"
 
-    async def _read(self, payload: Mapping[str, Any]) -> AsyncGenerator[Event, None]:
-        """Send a request and yield the events of its reply, without the discarded parts."""
-        rules = self._rules
-        parser = ToolCallParser(
-            rules.tools,
-            reasoning=bool(rules.reasoning),
-            opened=rules.reasoning == "opened",
-            parallel=rules.parallel,
-            echoed=rules.echoed,
+    def usage(self, count: Count) -> UsageMetadata:
+        """Count what went over the wire, in both directions, a correction included.
+
+        Exact counting takes about 0.2 s per megabyte (measured).
+        """
+        asked = sum(
+            count_wire_tokens(each.payload["prompt"], each.payload["messages"], count)
+            for each in self.exchanges
         )
-        stop = _StopTexts(rules.stop)
-        await self.open(payload)
-        read = self.reader()
-        ended = False
-        while not ended:
-            text = await read()
-            events = stop.cut(parser.feed(text)) if text else stop.end(parser.flush())
-            ended = not text or stop.hit or parser.done
-            if ended:
-                # Before the caller gets the last events, who may take time over them.
-                self.close()
-            for event in events:
-                if not isinstance(event, Discard):
-                    yield self._checked(event)
-        self._note_end(parser, stop)
+        said = sum(count(each.said) for each in self.exchanges)
+        return UsageMetadata(input_tokens=asked, output_tokens=said, total_tokens=asked + said)
 
-    def _note_end(self, parser: ToolCallParser, stop: _StopTexts) -> None:
-        """Judge how the reply ended; a cut behind what is read of it does not count."""
-        cutter, self._cutter = self._cutter, None
-        if stop.hit:
-            self._cut_by = "stop"
-        else:
-            self._cut_by = None if cutter is None or parser.done else cutter.finish_reason
-        self._cut_off = self._cut_by == "length" or (parser.truncated and not stop.hit)
+
+class _Reply:
+    """One reply while its texts arrive: cut, and read for calls, objects and reasoning.
+
+    Attributes:
+        is_full: Whether no further text of it counts.
+        cut_by: `"stop"` or `"length"` where it was cut here; a cut behind what is read of it
+            does not count. Valid once it has ended, as `is_cut_off`.
+    """
+
+    def __init__(self, rules: Rules, count: Count | None) -> None:
+        self._call_schema = rules.call_schema
+        # Stop texts end prose; a reply that is not read is nothing else.
+        stop = rules.stop if rules.passes_text_on else ()
+        bounded = bool(stop) or rules.max_tokens is not None
+        self._cutter = ReplyCutter(stop, rules.max_tokens, count) if bounded else None
+        self._parser = None if rules.passes_text_on else _parser(rules)
+        self._stop = _StopTexts(() if rules.passes_text_on else rules.stop)
+        self._pieces: list[str] = []
+        self.is_full = False
+
+    @property
+    def said(self) -> str:
+        return "".join(self._pieces)
+
+    def cut(self, text: str) -> str:
+        self._pieces.append(text)
+        if self._cutter is None:
+            return text
+        text = self._cutter.feed(text)
+        self.is_full = self._cutter.finish_reason is not None
+        return text
+
+    def feed(self, text: str) -> Sequence[Event]:
+        return self._read(self.cut(text))
+
+    def end(self) -> Sequence[Event]:
+        rest = self._read(self._cutter.flush()) if self._cutter else []
+        if self._parser is None or self._stop.hit or self._parser.done:
+            return rest
+        return [*rest, *self._kept(self._stop.end(self._parser.flush()))]
+
+    def _read(self, text: str) -> Sequence[Event]:
+        if self._parser is None or not text:
+            return _text(text)
+        events = self._kept(self._stop.cut(self._parser.feed(text)))
+        self.is_full = self.is_full or self._stop.hit or self._parser.done
+        return events
+
+    def _kept(self, events: Sequence[Event]) -> Sequence[Event]:
+        return [self._checked(event) for event in events if not isinstance(event, Discard)]
 
     def _checked(self, event: Event) -> Event:
         """Make a call invalid that does not fit the object that was asked for."""
-        schema = self._rules.call_schema
-        if schema is None or not isinstance(event, Call):
+        if self._call_schema is None or not isinstance(event, Call):
             return event
-        problem = schema.problem(event.arguments)
+        problem = self._call_schema.problem(event.arguments)
         if problem is None:
             return event
         error = f"The arguments are not valid: {problem}."
         return InvalidCall(event.id, event.name, to_json(event.arguments), error, event.raw)
 
-    def _correction(self, words: str) -> Mapping[str, Any]:
-        """Write the conversation so far, the reply that will not do, and what is wrong with it."""
-        payload, reply = self.exchanges[-1]
-        turns: list[WireMessage] = [
-            *payload["messages"],
-            {"role": "assistant", "content": escape_special_tokens(reply.partial_text)},
-            {"role": "user", "content": words},
-        ]
-        return {**payload, "messages": turns}
+    @property
+    def cut_by(self) -> Literal["stop", "length"] | None:
+        if self._stop.hit:
+            return "stop"
+        if self._cutter is None or (self._parser is not None and self._parser.done):
+            return None
+        return self._cutter.finish_reason
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether it was cut by max_tokens, or ended inside a call."""
+        truncated = self._parser is not None and self._parser.truncated
+        return self.cut_by == "length" or (truncated and not self._stop.hit)
+
+
+def _parser(rules: Rules) -> ToolCallParser:
+    return ToolCallParser(
+        rules.tools,
+        reasoning=bool(rules.reasoning),
+        opened=rules.reasoning == "opened",
+        parallel=rules.parallel,
+        echoed=rules.echoed,
+    )
 
 
 class _StopTexts:
