@@ -608,6 +608,7 @@ def test_a_broken_line_whose_place_is_another_lines_id_is_called_broken(
     assert endpoint.requests == 0
 
 
+@pytest.mark.processes
 def test_the_commands_messages_leave_names_as_they_are(endpoint: Endpoint, tmp_path: Path) -> None:
     source, target = tmp_path / "in.jsonl", tmp_path / "api_key base_url.jsonl"
     command = [*COMMAND, "batch", str(source), "-o", str(target), "--base-url", endpoint.base_url]

@@ -163,6 +163,7 @@ def test_a_terminal_is_shown_the_rows_done_the_rate_and_the_failures(
     assert endpoint.requests == 3
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     "signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda signum: signum.name
 )

