@@ -14,11 +14,13 @@ pyright:  ## the public API's types, as users write them
 	$(RUN) --group pyright pyright tests/typing_api.py
 test:
 	$(RUN) pytest $(ARGS)
+# Installed as pip does for users, who have neither our other groups nor the oldest Python.
 newest:  ## the same with the newest of everything, in a copy and an environment of its own
-	set -e; copy=$$(mktemp -d); trap 'rm -rf "$$copy"' EXIT; \
+	@set -e; copy=$$(mktemp -d); trap 'rm -rf "$$copy"' EXIT; unset VIRTUAL_ENV UV_EXCLUDE_NEWER; \
 	git ls-files -z | tar -c --null -T - | tar -x -C "$$copy"; cd "$$copy"; \
 	sed -i '/^exclude-newer = /d' pyproject.toml; \
-	env -u VIRTUAL_ENV -u UV_PROJECT_ENVIRONMENT -u UV_EXCLUDE_NEWER $(RUN) pytest $(ARGS)
+	uv venv -q; uv pip install -q --group test -e .; uv pip list; \
+	.venv/bin/python -m pytest $(ARGS)
 format:
 	$(RUN) --group lint ruff check --fix .
 	$(RUN) --group lint ruff format .
