@@ -189,6 +189,16 @@ def _checked_timeout(value: float | Timeout | None) -> float | Timeout | None:
     return value
 
 
+@functools.cache  # once in a process: Python's own way to say so is undone by each catch_warnings
+def _warn_of_the_public_site() -> None:
+    warnings.warn(
+        f"The conversation goes to {PUBLIC_URL}, the public site, which is known to refuse clients "
+        "other than browsers: set base_url, or AI365VIP_BASE_URL in the environment, to the "
+        f'address of your endpoint, or base_url="{PUBLIC_URL}" if that is meant.',
+        stacklevel=4,
+    )
+
+
 class ChatAI365VIP(BaseChatModel):
     """Chat model for endpoints that speak the AI365VIP (Chatbot UI v1) protocol.
 
@@ -546,6 +556,15 @@ class ChatAI365VIP(BaseChatModel):
         """Say whether `dumpd` and `load` work; they do."""
         return True
 
+    def __repr_args__(self) -> Any:
+        """Show the model, and what else is set; not what LangChain derives from it."""
+        yield "model", self.model
+        for name, value in super().__repr_args__():
+            if name == "metadata":
+                value = {key: each for key, each in value.items() if key != "lc_versions"} or None
+            if name not in ("model", "profile") and value is not None:
+                yield name, value
+
     @property
     def _llm_type(self) -> str:
         return "ai365vip-chat"
@@ -731,6 +750,8 @@ class ChatAI365VIP(BaseChatModel):
         return settings
 
     def _client(self, timeout: Timeout | float | None, max_retries: int) -> AI365VIP:
+        if "base_url" not in self.model_fields_set and self.base_url == PUBLIC_URL:
+            _warn_of_the_public_site()
         headers = self.default_headers or {}
         return AI365VIP(
             base_url=self.base_url,

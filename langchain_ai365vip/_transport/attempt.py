@@ -54,6 +54,8 @@ class Request:
     url: URL
     body: bytes
     headers: Mapping[str, str]
+    about: str = ""
+    """What is sent, in words for the log."""
     connections: Connections = field(default_factory=Connections)
 
 

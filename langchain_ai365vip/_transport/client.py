@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 import json
+import logging
 import ssl
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
@@ -18,7 +20,8 @@ from yarl import URL
 
 from langchain_ai365vip._transport.attempt import Attempt, Request
 from langchain_ai365vip._transport.checks import check_base_url, check_headers, check_proxy
-from langchain_ai365vip._transport.failures import shown_body
+from langchain_ai365vip._transport.failures import place, shown_body
+from langchain_ai365vip._transport.log import AttemptLog, described, logged, logger
 from langchain_ai365vip._transport.pool import ConnectionSettings, sessions_of
 from langchain_ai365vip._transport.proxy import Proxy, environment_proxy, refuse_tls_in_tls
 from langchain_ai365vip._transport.reply import Reply
@@ -234,7 +237,7 @@ class AI365VIP:
             AI365VIPError: The request failed, after the retries.
         """
         await _refuse_what_the_server_would_trim(payload)
-        request = self._request(facts.CHAT_PATH, payload)
+        request = self._request(facts.CHAT_PATH, payload, described(payload))
         return await self._open_with_retries(request, on_retry, admit)
 
     async def list_models(self) -> list[AvailableModel]:
@@ -243,7 +246,7 @@ class AI365VIP:
         Raises:
             AI365VIPError: The request failed, or the answer is not a list of models.
         """
-        request = self._request(facts.MODELS_PATH, {})
+        request = self._request(facts.MODELS_PATH, {}, "list of models")
         body = await self._text(request)
         models = _models_in(body)
         if models is not None:
@@ -283,7 +286,7 @@ class AI365VIP:
     async def __aexit__(self, *exc_info: object) -> None:
         await self.aclose()
 
-    def _request(self, path: str, payload: Mapping[str, Any]) -> Request:
+    def _request(self, path: str, payload: Mapping[str, Any], about: str) -> Request:
         address = _address(self.base_url, path)
         body = _encoded(payload, self.api_key)
         headers = _headers(address.origin, address.referer)
@@ -291,7 +294,7 @@ class AI365VIP:
             # Without regard to case: the caller's header replaces ours.
             headers = CIMultiDict(headers)
             headers.update(self.headers)
-        return Request(address.url, body, headers)
+        return Request(address.url, body, headers, about)
 
     async def _open_with_retries(
         self, request: Request, on_retry: OnRetry | None = None, admit: Admit | None = None
@@ -305,10 +308,12 @@ class AI365VIP:
 
         # Where nothing fails, nothing is spent on retrying: tenacity hears of the first
         # attempt when it is over.
+        retries = itertools.count(1)
+
         async def attempt() -> Reply:
             if failures:
                 raise failures.pop()
-            return await self._open_once(request, admit)
+            return await self._open_once(request, admit, next(retries))
 
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(_is_retryable),
@@ -320,18 +325,23 @@ class AI365VIP:
         reply: Reply = await retrying(attempt)
         return reply
 
-    async def _open_once(self, request: Request, admit: Admit | None) -> Reply:
+    async def _open_once(self, request: Request, admit: Admit | None, retry: int = 0) -> Reply:
         if admit is not None:
             await admit()
         proxy = self._proxy_for(request.url)
+        redact = self._redactor(proxy)
         attempt = Attempt(
             self.timeout,
             settings=self._settings(proxy),
             proxy=proxy,
             tls=await self._ssl(),
-            redact=self._redactor(proxy),
+            redact=redact,
         )
-        return await attempt.reply(request)
+        if not logger.isEnabledFor(logging.DEBUG):
+            return await attempt.reply(request)
+        return await logged(
+            attempt.reply(request), AttemptLog(place(request.url, redact), request.about, retry)
+        )
 
     async def _ssl(self) -> ssl.SSLContext | bool:
         if self.tls is not None:

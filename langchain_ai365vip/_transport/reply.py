@@ -6,6 +6,7 @@ import asyncio
 import codecs
 import contextlib
 import socket
+from collections.abc import Callable
 
 import aiohttp
 from aiohttp.connector import Connection
@@ -41,6 +42,7 @@ class Reply:
     __slots__ = (
         "_at_start",
         "_closed",
+        "_closing",
         "_content",
         "_decoder",
         "_ended",
@@ -77,6 +79,7 @@ class Reply:
         self._at_start = True
         self._ended = False
         self._closed = False
+        self._closing: Callable[[Reply], None] | None = None
         self._now = asyncio.get_running_loop().time
         self._timer = ReadTimer(
             *(asyncio.get_running_loop(), timeout, first_at, total_at),
@@ -145,6 +148,22 @@ class Reply:
             _hang_up(self._response.connection)
             self._response.close()
             self._pooled.release(self)
+            if self._closing is not None:
+                self._closing(self)
+
+    def when_closed(self, tell: Callable[[Reply], None]) -> None:
+        """Call a function once the reply is closed, now if it is already."""
+        if self._closed:
+            tell(self)
+        else:
+            self._closing = tell
+
+    @property
+    def ending(self) -> str:
+        """Why a closed reply ended: whole, failed, or left by its reader."""
+        if self._failure is not None:
+            return type(self._failure).__name__
+        return "whole" if self._ended else "left by its reader"
 
     @property
     def partial_text(self) -> str:

@@ -9,7 +9,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final
 
-from langchain_ai365vip import ChatAI365VIP
+from langchain_ai365vip import AI365VIP, ChatAI365VIP
 from langchain_ai365vip.cli.failures import UserError
 from langchain_ai365vip.cli.target import Target
 from langchain_ai365vip.cli.terminal import is_terminal, note
@@ -29,6 +29,10 @@ def opened(target: Target, **more: Any) -> Iterator[ChatAI365VIP]:
             "--local, --gguf and --base-url name three different places: give one of them."
         )
     with _served(target) if in_process else nullcontext(target.settings()) as settings:
+        if "base_url" not in settings:
+            settings["base_url"] = base_url = ChatAI365VIP().base_url
+            if base_url == AI365VIP.url:
+                note(f"Asking the public site, {base_url}: --base-url names another endpoint.")
         yield ChatAI365VIP(**settings, **more)
 
 

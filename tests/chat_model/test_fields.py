@@ -9,6 +9,7 @@ import json
 import math
 import pickle
 import re
+import socket
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -21,6 +22,7 @@ from langchain_core.tools import tool
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from langchain_ai365vip import ChatAI365VIP, Timeout, __version__, chat_models
+from langchain_ai365vip.errors import AI365VIPConnectionError
 
 SENTINEL = "sentinel-of-a-secret"
 
@@ -635,3 +637,43 @@ def test_what_is_no_list_of_tools_is_refused_in_words(tools: Any) -> None:
         TypeError, match=r"^tools is a .*: pass a list of tools, such as \[search\]"
     ):
         ChatAI365VIP().bind_tools(tools)
+
+
+def test_its_repr_is_short_and_says_which_model_is_asked() -> None:
+    assert repr(ChatAI365VIP(base_url="http://127.0.0.1:9")) == (
+        "ChatAI365VIP(model='gpt-3.5-turbo', base_url='http://127.0.0.1:9')"
+    )
+    shown = repr(
+        ChatAI365VIP(
+            model="gpt-4o",
+            base_url="http://127.0.0.1:9",
+            api_key="sk-1",
+            temperature=0,
+            metadata={"team": "a"},
+        )
+    )
+    for part in ("model='gpt-4o'", "temperature=0", "metadata={'team': 'a'}"):
+        assert part in shown
+    assert "sk-1" not in shown
+
+
+def _public_site_is_asked(model: ChatAI365VIP) -> list[str]:
+    """Ask by way of a proxy that is not there; return what was warned of."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        for _ in range(2):
+            with pytest.raises(AI365VIPConnectionError):
+                model.invoke("Hi")
+    return [str(one.message) for one in caught]
+
+
+def test_asking_the_public_site_by_default_is_warned_of_once() -> None:
+    chat_models._warn_of_the_public_site.cache_clear()  # another test may have asked there
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen
+        proxy = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        (said,) = _public_site_is_asked(ChatAI365VIP(proxy=proxy, max_retries=0))
+        meant = ChatAI365VIP(base_url="https://chat.ai365vip.com", proxy=proxy, max_retries=0)
+        assert _public_site_is_asked(meant) == []
+    assert "https://chat.ai365vip.com" in said
+    assert "set base_url, or AI365VIP_BASE_URL" in said

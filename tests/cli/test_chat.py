@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable
@@ -60,6 +61,19 @@ def test_what_is_piped_in_is_part_of_the_prompt(
     piped("Größe\n")
     assert run("chat", "Sum up:", "--base-url", endpoint.base_url).code == 0
     assert endpoint.bodies[0]["messages"] == [{"role": "user", "content": "Sum up:\n\nGröße\n"}]
+
+
+def test_the_public_site_is_named_where_nothing_says_whom_to_ask(run: Run) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen
+        proxy = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        ran = run("models", "--proxy", proxy)
+    assert ran.code == Exit.NOT_REACHED
+    first, error = ran.err.splitlines()
+    assert first == (
+        "Asking the public site, https://chat.ai365vip.com: --base-url names another endpoint."
+    )
+    assert error.startswith("ai365vip: ")
 
 
 def test_the_environment_says_where_to_ask(
