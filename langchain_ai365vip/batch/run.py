@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
 from collections.abc import (
     AsyncGenerator,
@@ -15,6 +16,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
+from concurrent.futures import Future
 from contextlib import ExitStack, aclosing, closing
 from dataclasses import dataclass, field
 from itertools import islice
@@ -116,7 +118,7 @@ async def abatch_file(
     with ExitStack() as stack:
         names = os.fspath(source), os.fspath(target)
         # Before the output is taken: nobody may ever write to a pipe.
-        rows = await asyncio.to_thread(stack.enter_context, opened(*names))
+        rows = await _unawaited(lambda: stack.enter_context(opened(*names)))
         files = await _whole(lambda: stack.enter_context(closing(Files(names[0], rows, names[1]))))
         begun = await _whole(lambda: files.begin(retry_failed=retry_failed, ordered=ordered))
         progress = Progress(begun.total, begun.answered, failed_before=begun.failed)
@@ -139,6 +141,21 @@ async def abatch_file(
 
 
 batch_file = _sync.twin_of(abatch_file)
+
+
+async def _unawaited(work: Callable[[], T]) -> T:
+    """Do it in a thread that not even the interpreter's end waits for: it may wait for ever."""
+    future: Future[T] = Future()
+    future.set_running_or_notify_cancel()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as exc:  # of any kind: it belongs to who waits
+            future.set_exception(exc)
+
+    threading.Thread(target=run, daemon=True, name="ai365vip-input").start()
+    return await asyncio.wrap_future(future)
 
 
 async def _whole(work: Callable[[], T]) -> T:
