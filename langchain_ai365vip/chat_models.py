@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import copy
-import difflib
 import functools
-import json
 import logging
 import os
 import ssl
@@ -25,26 +22,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import tenacity
-from langchain_core.callbacks import (
-    AsyncCallbackManagerForLLMRun,
-    CallbackManagerForLLMRun,
-)
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import LangSmithParams, LanguageModelInput, ModelProfile
 from langchain_core.language_models.chat_models import BaseChatModel, generate_from_stream
 from langchain_core.load import dumpd
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
-from langchain_core.runnables import (
-    Runnable,
-    RunnableLambda,
-    RunnableMap,
-    RunnablePassthrough,
-    RunnablePick,
-)
+from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from langchain_core.utils import secret_from_env
-from langchain_core.utils.function_calling import convert_to_json_schema
 from pydantic import (
     AfterValidator,
     AliasChoices,
@@ -53,7 +40,6 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
-    create_model,
     field_validator,
     model_validator,
 )
@@ -63,13 +49,23 @@ from langchain_ai365vip import _sync
 from langchain_ai365vip._profiles import model_profile
 from langchain_ai365vip._prompt.messages import REMIND_AFTER, count_message_tokens, to_wire
 from langchain_ai365vip._prompt.tools import normalise_tool_choice, to_openai_tools
+from langchain_ai365vip._settings import (
+    Arguments,
+    as_list,
+    cache_key,
+    check_arguments,
+    checked_extra_body,
+    checked_timeout,
+    given_settings,
+    settings_of_call,
+    warn_of_the_public_site,
+)
 from langchain_ai365vip._transport.checks import check_base_url, check_headers, check_proxy
 from langchain_ai365vip._transport.client import AI365VIP, Admit, AvailableModel
 from langchain_ai365vip._transport.reply import Reply
 from langchain_ai365vip._transport.timeouts import Timeout
 from langchain_ai365vip._turn.chunks import PROVIDER, ChunkWriter, with_errors
-from langchain_ai365vip._turn.objects import Schema, titled
-from langchain_ai365vip._turn.structured_output import ObjectParser
+from langchain_ai365vip._turn.structured_output import structured_output
 from langchain_ai365vip._turn.tooling import Tooling, said_by_others
 from langchain_ai365vip._turn.turn import Rules, Turn
 from langchain_ai365vip._version import __version__
@@ -82,83 +78,18 @@ from langchain_ai365vip._wire.facts import (
     PUBLIC_URL,
     SpecialTokens,
 )
-from langchain_ai365vip._wire.payload import chat_payload, check_extra_body, check_special_tokens
+from langchain_ai365vip._wire.payload import chat_payload, check_special_tokens
 from langchain_ai365vip._wire.tokens import best_counter, loaded_counter, token_ids
 from langchain_ai365vip.errors import AI365VIPError
 
 if TYPE_CHECKING:
-    from langchain_core.caches import BaseCache
-    from langchain_core.callbacks import Callbacks
     from langchain_core.rate_limiters import BaseRateLimiter
+    from typing_extensions import Unpack
 
 _logger = logging.getLogger("langchain_ai365vip")
 
 # Characters from which on tokens are counted in a thread.
 _LONG: Final = 50_000
-# What a call (`invoke(..., name=value)`, `bind(name=value)`) may override.
-_PER_CALL: Final = frozenset(
-    {
-        "model",
-        "temperature",
-        "max_tokens",
-        "system_prompt",
-        "token_limit",
-        "extra_body",
-        "special_tokens",
-        "timeout",
-        "max_retries",
-        "reasoning",
-        "estimate_usage",
-    }
-)
-# Those for which `None` means "not given", as for `stop`.
-_NEVER_NONE: Final = frozenset(
-    {"model", "system_prompt", "special_tokens", "max_retries", "reasoning", "estimate_usage"}
-)
-# What bind_tools and with_structured_output bind.
-_TOOLING: Final = frozenset(
-    {
-        "tools",
-        "tool_choice",
-        "parallel_tool_calls",
-        "response_format",
-        "output_schema",
-        "partial_objects",
-        "include_raw",
-    }
-)
-# What may differ without changing the answer: no part of the cache key.
-_NOT_IN_CACHE_KEY: Final = frozenset(
-    {
-        "name",
-        "api_key",
-        "proxy",
-        "timeout",
-        "max_retries",
-        "max_connections",
-        "ca_bundle",
-        "streaming",
-        "disable_streaming",
-    }
-)
-# What other integrations call an argument.
-_ELSEWHERE: Final = {
-    name: argument
-    for argument, names in (
-        ("base_url", "api_base openai_api_base azure_endpoint endpoint host server_url url"),
-        ("api_key", "openai_api_key key token"),
-        ("model", "model_id"),
-        ("timeout", "request_timeout"),
-        ("max_tokens", "max_completion_tokens max_output_tokens max_new_tokens"),
-        ("default_headers", "headers extra_headers"),
-        ("system_prompt", "system system_message instructions"),
-        ("extra_body", "model_kwargs"),
-        ("proxy", "openai_proxy proxies"),
-    )
-    for name in names.split()
-}
-# What core passes along, to be ignored.
-_FROM_CORE: Final = frozenset({"stream", "ls_structured_output_format", "structured_output_format"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,33 +101,6 @@ class _Call:
     payload: Mapping[str, Any]
     rules: Rules
     estimate_usage: bool
-
-
-# Checks of what a call may set, too: not methods, so that `_settings_model` finds them.
-
-
-def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-def _checked_extra_body(value: dict[str, Any] | None) -> dict[str, Any] | None:
-    check_extra_body(value or {})
-    return value
-
-
-def _checked_timeout(value: float | Timeout | None) -> float | Timeout | None:
-    Timeout.of(value)
-    return value
-
-
-@functools.cache  # once in a process: Python's own way to say so is undone by each catch_warnings
-def _warn_of_the_public_site() -> None:
-    warnings.warn(
-        f"The conversation goes to {PUBLIC_URL}, the public site, which is known to refuse clients "
-        "other than browsers: set base_url, or AI365VIP_BASE_URL in the environment, to the "
-        f'address of your endpoint, or base_url="{PUBLIC_URL}" if that is meant.',
-        stacklevel=4,
-    )
 
 
 class ChatAI365VIP(BaseChatModel):
@@ -383,7 +287,7 @@ class ChatAI365VIP(BaseChatModel):
     system_prompt: str = DEFAULT_PROMPT
     """System prompt of conversations without a system message."""
 
-    stop: Annotated[list[str] | None, BeforeValidator(_as_list)] = Field(
+    stop: Annotated[list[str] | None, BeforeValidator(as_list)] = Field(
         default=None, validation_alias=AliasChoices("stop", "stop_sequences")
     )
     """Texts before which the reply is cut, on this side."""
@@ -391,7 +295,7 @@ class ChatAI365VIP(BaseChatModel):
     max_tokens: int | None = Field(default=None, ge=1)
     """Approximate bound on the tokens of a reply, on this side."""
 
-    timeout: Annotated[float | Timeout | None, AfterValidator(_checked_timeout)] = None
+    timeout: Annotated[float | Timeout | None, AfterValidator(checked_timeout)] = None
     """Seconds of inactivity allowed in each step, or a `Timeout`."""
 
     max_retries: int = Field(default=2, ge=0)
@@ -404,7 +308,7 @@ class ChatAI365VIP(BaseChatModel):
     default_headers: Mapping[str, SecretStr] | None = Field(default=None, exclude=True)
     """Further request headers. Their values are treated as secrets."""
 
-    extra_body: Annotated[dict[str, Any] | None, AfterValidator(_checked_extra_body)] = None
+    extra_body: Annotated[dict[str, Any] | None, AfterValidator(checked_extra_body)] = None
     """Further top-level fields of the request's JSON; they win over this class's own."""
 
     token_limit: int | None = Field(default=None, gt=0)
@@ -433,64 +337,15 @@ class ChatAI365VIP(BaseChatModel):
     # -- construction ------------------------------------------------------------------
 
     if TYPE_CHECKING:
-        # For type checkers, which know neither aliases nor what pydantic converts.
-        def __init__(
-            self,
-            *,
-            model: str = ...,
-            model_name: str = ...,
-            base_url: str = ...,
-            api_key: SecretStr | str | None = ...,
-            proxy: SecretStr | str | None = ...,
-            temperature: float | None = ...,
-            system_prompt: str = ...,
-            stop: list[str] | str | None = ...,
-            stop_sequences: list[str] | str | None = ...,
-            max_tokens: int | None = ...,
-            timeout: float | Timeout | None = ...,
-            max_retries: int = ...,
-            streaming: bool | None = ...,
-            default_headers: Mapping[str, SecretStr | str] | None = ...,
-            extra_body: dict[str, Any] | None = ...,
-            token_limit: int | None = ...,
-            max_connections: int | None = ...,
-            special_tokens: SpecialTokens = ...,
-            reasoning: bool | Literal["opened"] = ...,
-            estimate_usage: bool = ...,
-            ca_bundle: str | None = ...,
-            ssl_context: ssl.SSLContext | None = ...,
-            # core's own
-            name: str | None = ...,
-            cache: BaseCache | bool | None = ...,
-            verbose: bool = ...,
-            callbacks: Callbacks = ...,
-            tags: list[str] | None = ...,
-            metadata: dict[str, Any] | None = ...,
-            custom_get_token_ids: Callable[[str], list[int]] | None = ...,
-            rate_limiter: BaseRateLimiter | None = ...,
-            disable_streaming: bool | Literal["tool_calling"] = ...,
-            output_version: str | None = ...,
-            profile: ModelProfile | None = ...,
-        ) -> None: ...
+        # Type checkers know neither aliases nor what pydantic converts.
+        def __init__(self, **kwargs: Unpack[Arguments]) -> None: ...
 
     @model_validator(mode="before")
     @classmethod
     def _warn_of_unknown_arguments(cls, values: Any) -> Any:
         """Name misspelt arguments, never their values: core would drop them in silence."""
         if isinstance(values, Mapping):
-            for names in _names_by_field(cls).values():
-                if len(given := [name for name in names if name in values]) > 1:
-                    raise ValueError(f"{' and '.join(given)} are one argument: pass one of them")
-            for name in values.keys() - _argument_names(cls):
-                meant = _ELSEWHERE.get(str(name)) or next(
-                    iter(difflib.get_close_matches(str(name), _argument_names(cls), 1, 0.7)), None
-                )
-                hint = f" Did you mean {meant!r}?" if meant else ""
-                warnings.warn(
-                    f"ChatAI365VIP has no argument {str(name)!r}; it is ignored.{hint} Further "
-                    "fields of the request, for a server that reads them, go into extra_body.",
-                    stacklevel=4,  # who constructs: pydantic and core are in between
-                )
+            check_arguments(cls, values)
         return values
 
     @field_validator("base_url")
@@ -589,7 +444,7 @@ class ChatAI365VIP(BaseChatModel):
         }
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
-        kwargs = _given(kwargs)
+        kwargs = given_settings(kwargs)
         params = super()._get_ls_params(stop=stop, **kwargs)
         # Equal to response_metadata["model_provider"]: middleware compares the two.
         params["ls_provider"] = PROVIDER
@@ -606,13 +461,7 @@ class ChatAI365VIP(BaseChatModel):
 
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
         # Core's would follow a changed time limit, and no list that was changed in place.
-        own = dumpd(self)
-        settings = {
-            name: value for name, value in own["kwargs"].items() if name not in _NOT_IN_CACHE_KEY
-        }
-        kwargs = _given(kwargs)
-        call = {name: kwargs[name] for name in sorted(kwargs.keys() - _NOT_IN_CACHE_KEY)}
-        return f"{json.dumps([own['id'], settings], sort_keys=True)}---{call}---{stop}"
+        return cache_key(dumpd(self), stop, kwargs)
 
     # -- the one stream, and what folds it ---------------------------------------------
 
@@ -699,8 +548,7 @@ class ChatAI365VIP(BaseChatModel):
         kwargs: Mapping[str, Any],
     ) -> _Call:
         """Lay a call's own settings over the model's, and write its payload and its rules."""
-        _warn_of_unknown_settings(kwargs)
-        settings = self._settings(stop, kwargs)
+        settings = settings_of_call(self, stop, kwargs)
         tooling = Tooling.of(kwargs)
         prompt, turns = to_wire(
             messages,
@@ -738,20 +586,9 @@ class ChatAI365VIP(BaseChatModel):
             estimate_usage=settings["estimate_usage"],
         )
 
-    def _settings(self, stop: list[str] | None, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """Lay a call's settings over the model's, checked as the constructor checks its own."""
-        settings = {name: getattr(self, name) for name in ("stop", *_PER_CALL)}
-        given = {name: value for name, value in _given(kwargs).items() if name in _PER_CALL}
-        if stop is not None:
-            given["stop"] = stop
-        if given:
-            checked = _settings_model(type(self)).model_validate(given)
-            settings.update((name, getattr(checked, name)) for name in given)
-        return settings
-
     def _client(self, timeout: Timeout | float | None, max_retries: int) -> AI365VIP:
         if "base_url" not in self.model_fields_set and self.base_url == PUBLIC_URL:
-            _warn_of_the_public_site()
+            warn_of_the_public_site()
         headers = self.default_headers or {}
         return AI365VIP(
             base_url=self.base_url,
@@ -840,74 +677,14 @@ class ChatAI365VIP(BaseChatModel):
         Raises:
             ValueError: A method that there is not, or no schema where one is needed.
         """
-        if "tools" in kwargs:
-            raise ValueError(
-                "with_structured_output takes no tools. To have the model call tools first and "
-                "answer with an object, use bind_tools(tools, response_format={'type': "
-                "'json_schema', 'json_schema': {'name': ..., 'schema': {...}}})."
-            )
-        if method not in ("function_calling", "json_schema", "json_mode"):
-            raise ValueError(
-                f"method={method!r} is unknown: use 'function_calling', 'json_schema' or "
-                "'json_mode'."
-            )
-        if schema is None and method != "json_mode":
-            raise ValueError(
-                f"method={method!r} needs a schema: pass a pydantic class, a TypedDict or the dict "
-                "of a JSON schema. Only method='json_mode' does without."
-            )
-        if partial_objects and method == "function_calling":
-            raise ValueError(
-                "partial_objects needs method='json_schema' or 'json_mode': the arguments of a "
-                "call come as a whole."
-            )
-        wanted = None if schema is None else Schema.of(schema)
-        schema = titled(schema)
-        as_call = method == "function_calling"
-        kwargs = {**kwargs, "include_raw": include_raw}
-        bound = self._bound_to(schema, wanted, method, strict, partial_objects, kwargs)
-        parser = ObjectParser.of(schema, wanted, as_call=as_call)
-        if not include_raw:
-            return bound | parser
-        raw = RunnablePick("raw")
-        parsed = parser.model_copy(update={"quiet": True})
-        return RunnableMap(raw=bound) | RunnablePassthrough.assign(
-            parsed=raw | parsed, parsing_error=raw | RunnableLambda(parser.problem)
-        )
-
-    def _bound_to(
-        self,
-        schema: Any,
-        wanted: Schema | None,
-        method: str,
-        strict: bool | None,
-        partial_objects: bool,
-        kwargs: dict[str, Any],
-    ) -> Runnable[LanguageModelInput, AIMessage]:
-        traced = {
-            "kwargs": {"method": method, "strict": strict},
-            "schema": None if schema is None else convert_to_json_schema(schema),
-        }
-        if method == "function_calling":
-            return self.bind_tools(
-                [schema],
-                tool_choice=True,
-                strict=strict,
-                parallel_tool_calls=False,
-                output_schema=wanted,
-                ls_structured_output_format=traced,
-                **kwargs,
-            )
-        response_format: dict[str, Any] = {"type": "json_object"}
-        if method == "json_schema" and wanted is not None:
-            shown = {"name": wanted.name, "schema": wanted.json_schema, "strict": strict}
-            response_format = {"type": "json_schema", "json_schema": shown}
-        return self.bind(
-            response_format=response_format,
-            output_schema=wanted,
+        return structured_output(
+            self,
+            schema,
+            kwargs,
+            method=method,
+            include_raw=include_raw,
+            strict=strict,
             partial_objects=partial_objects,
-            ls_structured_output_format=traced,
-            **kwargs,
         )
 
     # -- counting ----------------------------------------------------------------------
@@ -1042,58 +819,6 @@ def _log_not_shown(model: str, kind: str) -> None:
         kind,
         model,
     )
-
-
-def _warn_of_unknown_settings(kwargs: Mapping[str, Any]) -> None:
-    for name in ("functions", "function_call"):
-        if kwargs.get(name) is not None:
-            raise ValueError(
-                f"{name}= is OpenAI's old way of binding tools, which this model does not know: "
-                "use bind_tools(tools, tool_choice=...)."
-            )
-    unknown = sorted(kwargs.keys() - _PER_CALL - _TOOLING - _FROM_CORE)
-    if unknown:
-        warnings.warn(
-            "ChatAI365VIP does not know these settings of a call and does not send them: "
-            f"{', '.join(unknown)}. Fields that your endpoint understands go into extra_body.",
-            stacklevel=2,
-        )
-
-
-@functools.cache
-def _settings_model(cls: type[BaseChatModel]) -> type[BaseModel]:
-    """Make a model of what a call may set, by the fields of `cls` and under its name."""
-    fields: dict[str, Any] = {
-        name: (field.annotation, copy.copy(field))
-        for name, field in cls.model_fields.items()
-        if name == "stop" or name in _PER_CALL
-    }
-    return create_model(cls.__name__, __config__=ConfigDict(hide_input_in_errors=True), **fields)
-
-
-@functools.cache
-def _names_by_field(cls: type[BaseChatModel]) -> Mapping[str, Sequence[str]]:
-    """Return the names under which each field may be passed."""
-    names = {}
-    for name, field in cls.model_fields.items():
-        alias = field.validation_alias
-        others = alias.choices if isinstance(alias, AliasChoices) else [alias]
-        names[name] = sorted({name, *(each for each in others if isinstance(each, str))})
-    return names
-
-
-@functools.cache
-def _argument_names(cls: type[BaseChatModel]) -> frozenset[str]:
-    return frozenset(name for names in _names_by_field(cls).values() for name in names)
-
-
-def _given(kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a call sets, without the settings that are `None` and may not be."""
-    return {
-        name: value
-        for name, value in kwargs.items()
-        if value is not None or name not in _NEVER_NONE
-    }
 
 
 def _revealed(secret: SecretStr | None) -> str | None:

@@ -1,11 +1,12 @@
-"""A reply in; the object of `with_structured_output`, or why there is none, out."""
+"""`with_structured_output`: what a model is told of a schema, and the object of its reply."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
 from langchain_core.exceptions import OutputParserException
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.output_parsers import (
     BaseCumulativeTransformOutputParser,
@@ -17,12 +18,121 @@ from langchain_core.output_parsers.openai_tools import (
     PydanticToolsParser,
 )
 from langchain_core.outputs import ChatGeneration, Generation
-from langchain_core.utils.function_calling import convert_to_openai_tool
+from langchain_core.runnables import (
+    Runnable,
+    RunnableLambda,
+    RunnableMap,
+    RunnablePassthrough,
+    RunnablePick,
+)
+from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
 from langchain_core.utils.pydantic import is_basemodel_subclass
+from pydantic import BaseModel
 
 from langchain_ai365vip._prompt.tools import read_invalid_call_args
-from langchain_ai365vip._turn.objects import Schema
+from langchain_ai365vip._turn.objects import Schema, titled
 from langchain_ai365vip._turn.turn import no_forced_call
+
+
+def structured_output(
+    model: BaseChatModel,
+    schema: dict[str, Any] | type | None,
+    settings: Mapping[str, Any],
+    *,
+    method: str,
+    include_raw: bool,
+    strict: bool | None,
+    partial_objects: bool,
+) -> Runnable[LanguageModelInput, dict[str, Any] | BaseModel]:
+    """Return a model with what it must be told of a schema, and a parser behind it.
+
+    Its arguments are those of `ChatAI365VIP.with_structured_output`.
+
+    Args:
+        model: A model that knows the settings of `Tooling`.
+        schema: A class or a schema, or `None` for any object.
+        settings: Further settings of the call.
+        method: How the object is to come.
+        include_raw: Whether the reply comes with it, and an error in place of raising one.
+        strict: Put into the tool's schema.
+        partial_objects: Whether the object is streamed as it grows.
+
+    Raises:
+        ValueError: A method that there is not, or arguments that do not go together.
+    """
+    _check(schema, method, partial_objects, settings)
+    wanted = None if schema is None else Schema.of(schema)
+    schema = titled(schema)
+    as_call = method == "function_calling"
+    settings = {**settings, "include_raw": include_raw}
+    bound = _bound(model, schema, wanted, method, strict, partial_objects, settings)
+    parser = ObjectParser.of(schema, wanted, as_call=as_call)
+    if not include_raw:
+        return bound | parser
+    raw = RunnablePick("raw")
+    parsed = parser.model_copy(update={"quiet": True})
+    return RunnableMap(raw=bound) | RunnablePassthrough.assign(
+        parsed=raw | parsed, parsing_error=raw | RunnableLambda(parser.problem)
+    )
+
+
+def _check(schema: Any, method: str, partial_objects: bool, settings: Mapping[str, Any]) -> None:
+    if "tools" in settings:
+        raise ValueError(
+            "with_structured_output takes no tools. To have the model call tools first and "
+            "answer with an object, use bind_tools(tools, response_format={'type': "
+            "'json_schema', 'json_schema': {'name': ..., 'schema': {...}}})."
+        )
+    if method not in ("function_calling", "json_schema", "json_mode"):
+        raise ValueError(
+            f"method={method!r} is unknown: use 'function_calling', 'json_schema' or 'json_mode'."
+        )
+    if schema is None and method != "json_mode":
+        raise ValueError(
+            f"method={method!r} needs a schema: pass a pydantic class, a TypedDict or the dict "
+            "of a JSON schema. Only method='json_mode' does without."
+        )
+    if partial_objects and method == "function_calling":
+        raise ValueError(
+            "partial_objects needs method='json_schema' or 'json_mode': the arguments of a "
+            "call come as a whole."
+        )
+
+
+def _bound(
+    model: BaseChatModel,
+    schema: Any,
+    wanted: Schema | None,
+    method: str,
+    strict: bool | None,
+    partial_objects: bool,
+    settings: Mapping[str, Any],
+) -> Runnable[LanguageModelInput, AIMessage]:
+    traced = {
+        "kwargs": {"method": method, "strict": strict},
+        "schema": None if schema is None else convert_to_json_schema(schema),
+    }
+    if method == "function_calling":
+        return model.bind_tools(
+            [schema],
+            tool_choice=True,  # type: ignore[arg-type]  # ours takes it
+            strict=strict,
+            parallel_tool_calls=False,
+            output_schema=wanted,
+            ls_structured_output_format=traced,
+            **settings,
+        )
+    response_format: dict[str, Any] = {"type": "json_object"}
+    if method == "json_schema" and wanted is not None:
+        shown = {"name": wanted.name, "schema": wanted.json_schema, "strict": strict}
+        response_format = {"type": "json_schema", "json_schema": shown}
+    return model.bind(
+        response_format=response_format,
+        output_schema=wanted,
+        partial_objects=partial_objects,
+        ls_structured_output_format=traced,
+        **settings,
+    )
 
 
 class ObjectParser(BaseCumulativeTransformOutputParser[Any]):

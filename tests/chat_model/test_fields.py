@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ast
 import copy
-import inspect
 import json
 import math
 import pickle
@@ -21,7 +19,8 @@ from langchain_core.runnables.configurable import RunnableConfigurableFields
 from langchain_core.tools import tool
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from langchain_ai365vip import ChatAI365VIP, Timeout, __version__, chat_models
+from langchain_ai365vip import ChatAI365VIP, Timeout, __version__, _settings
+from langchain_ai365vip._settings import Arguments
 from langchain_ai365vip.errors import AI365VIPConnectionError
 
 SENTINEL = "sentinel-of-a-secret"
@@ -303,17 +302,10 @@ def test_no_field_of_core_is_taken_for_a_misspelling() -> None:
         ChatAI365VIP(**values)
 
 
-def test_the_signature_for_type_checkers_has_every_name_that_a_field_may_be_passed_by() -> None:
-    tree = ast.parse(inspect.getsource(chat_models))
-    [init] = [
-        node
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef) and node.name == "__init__"
-    ]
-    assert [argument.arg for argument in init.args.args] == ["self"]
-    names = [argument.arg for argument in init.args.kwonlyargs]
-    assert sorted(names) == sorted(chat_models._argument_names(ChatAI365VIP))
-    assert None not in init.args.kw_defaults, "every argument may be left out"
+def test_type_checkers_are_told_every_name_that_a_field_may_be_passed_by() -> None:
+    named = set(ChatAI365VIP.model_fields) | {"model_name", "stop_sequences"}
+    assert set(Arguments.__annotations__) == named
+    assert not Arguments.__required_keys__
 
 
 def test_building_a_model_makes_no_client_and_opens_nothing(
@@ -668,7 +660,7 @@ def _public_site_is_asked(model: ChatAI365VIP) -> list[str]:
 
 
 def test_asking_the_public_site_by_default_is_warned_of_once() -> None:
-    chat_models._warn_of_the_public_site.cache_clear()  # another test may have asked there
+    _settings.warn_of_the_public_site.cache_clear()  # another test may have asked there
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # and does not listen
         proxy = f"http://127.0.0.1:{taken.getsockname()[1]}"
