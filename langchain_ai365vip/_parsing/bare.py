@@ -10,7 +10,6 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
-from langchain_ai365vip._json_text import read_json
 from langchain_ai365vip._parsing.calls import (
     ARGUMENT_KEYS,
     CUT_OFF,
@@ -28,6 +27,7 @@ from langchain_ai365vip._parsing.calls import (
     read_text,
     unreadable,
 )
+from langchain_ai365vip._parsing.json_text import read_json
 from langchain_ai365vip._parsing.json_values import Candidate, JsonReader, Value, split
 from langchain_ai365vip._parsing.marks import CLOSE, END, HALF, HEAD, OPEN, Found, Marks
 from langchain_ai365vip._parsing.shapes import CallReader

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from langchain_ai365vip._json_text import Json, read_json
 from langchain_ai365vip._parsing.dialects import NAME_PREFIXES
+from langchain_ai365vip._parsing.json_text import Json, read_json
 from langchain_ai365vip._parsing.schemas import fields, has_foreign_keys, required
 from langchain_ai365vip._parsing.values import from_braces, from_json, from_texts, python_call
 

@@ -7,7 +7,7 @@ import re
 from bisect import bisect_left
 from dataclasses import dataclass, field, replace
 
-from langchain_ai365vip._json_text import joins_strings
+from langchain_ai365vip._parsing.json_text import joins_strings
 from langchain_ai365vip._parsing.marks import CLOSE, END, HEAD, OPEN, RESULT, STARTS, Found, Marks
 from langchain_ai365vip._parsing.source import SPACE, Pull, Source
 

@@ -33,8 +33,6 @@ from collections.abc import Callable, Sequence, Set
 from itertools import chain, pairwise
 from typing import Final
 
-from langchain_ai365vip._echoes import Echoes
-from langchain_ai365vip._json_text import is_json, read_json
 from langchain_ai365vip._parsing.bare import BareReader, readings_of
 from langchain_ai365vip._parsing.calls import (
     Reading,
@@ -43,6 +41,7 @@ from langchain_ai365vip._parsing.calls import (
     is_definition,
     name_hint,
 )
+from langchain_ai365vip._parsing.echoes import Echoes
 from langchain_ai365vip._parsing.events import (
     CHANNEL,
     CLOSING_TAG,
@@ -58,6 +57,7 @@ from langchain_ai365vip._parsing.events import (
     Reasoning,
     Text,
 )
+from langchain_ai365vip._parsing.json_text import is_json, read_json
 from langchain_ai365vip._parsing.json_values import Candidate, Value, split
 from langchain_ai365vip._parsing.marks import (
     CHANNEL_MARK,

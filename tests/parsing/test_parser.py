@@ -28,7 +28,7 @@ from langchain_ai365vip._parsing.events import (
 )
 from langchain_ai365vip._parsing.json_values import Candidate
 from langchain_ai365vip._parsing.parser import ToolCallParser
-from langchain_ai365vip._tool_prompt import tool_response_text
+from langchain_ai365vip._prompt.tools import tool_response_text
 
 TOOLS: dict[str, dict[str, Any]] = {
     "weather": {
@@ -1374,11 +1374,11 @@ def test_reading_is_linear_in_characters_scanned(make: Any) -> None:
     assert large <= 3 * 41_000
 
 
-def test_a_call_of_a_megabyte_costs_at_most_five_of_a_quarter() -> None:
+def test_a_long_call_costs_at_most_five_of_a_quarter_of_it() -> None:
     def call(size: int) -> str:
         return tag(json.dumps({"name": "weather", "arguments": {"city": "é" * (size // 6)}}))
 
-    assert scanned(call(1_000_000), 4) <= 5 * scanned(call(250_000), 4)
+    assert scanned(call(400_000), 4) <= 5 * scanned(call(100_000), 4)
 
 
 @pytest.mark.parametrize(
@@ -1386,7 +1386,7 @@ def test_a_call_of_a_megabyte_costs_at_most_five_of_a_quarter() -> None:
     [
         ('<tool_call>{"a": 1}' + "\n" * 300_000 + ", x", "", "text"),
         (tag(PARIS), "\\" * 300_000, "call"),
-        ("<tool_call>" * 200_000, "", "invalid"),
+        ("<tool_call>" * 20_000, "", "invalid"),
     ],
     ids=["line ends behind brackets", "backslashes in a quotation", "openings"],
 )
