@@ -103,7 +103,8 @@ def serve(model: Any, *, grace: float = 5, access_log: bool = False, **options: 
             note("Serving POST /api/chat and /api/models there. Ctrl-C stops it.")
             # One that another thread gets, or that comes just before the wait, does not end it.
             while not stop.wait(1):
-                pass
+                if not server.is_running:
+                    raise RuntimeError("The server has ended, as the log above says.")
             note(f"Stopping: replies under way have {grace:g} s to end, Ctrl-C cuts them.")
             server.stop(grace)
         finally:

@@ -110,6 +110,11 @@ class LocalServer:
         return self._running.base_url
 
     @property
+    def is_running(self) -> bool:
+        """Whether it takes requests; a model that raises `SystemExit` ends it."""
+        return self._running is not None and self._running.thread.is_alive()
+
+    @property
     def requests(self) -> int:
         """How many HTTP requests came in so far, refused ones included."""
         return self._requests + (self._running.server.requests_count if self._running else 0)

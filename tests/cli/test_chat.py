@@ -13,6 +13,7 @@ from types import ModuleType
 import pytest
 from langchain_core.language_models import FakeListChatModel
 from langchain_core.messages import HumanMessage
+from langchain_core.runnables import RunnableLambda
 from pydantic import BaseModel, ValidationError
 
 from langchain_ai365vip import ChatAI365VIP, __version__
@@ -61,6 +62,28 @@ def test_what_is_piped_in_is_part_of_the_prompt(
     piped("Größe\n")
     assert run("chat", "Sum up:", "--base-url", endpoint.base_url).code == 0
     assert endpoint.bodies[0]["messages"] == [{"role": "user", "content": "Sum up:\n\nGröße\n"}]
+
+
+def test_serving_ends_as_a_failure_when_a_model_ends_its_server(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def exits(_: object) -> str:
+        raise SystemExit("no more")
+
+    quietly = {"return_exceptions": True}
+
+    def ask(url: str) -> None:
+        model = ChatAI365VIP(base_url=url, max_retries=0)
+        asking.append(threading.Thread(target=model.batch, args=(["Hi"],), kwargs=quietly))
+        asking[0].start()
+
+    asking: list[threading.Thread] = []
+    monkeypatch.setattr("langchain_ai365vip.cli.serve.say", ask)
+    with pytest.raises(SystemExit) as ended, ending(debug=False):
+        serve(RunnableLambda(exits), host="127.0.0.1", port=0)
+    assert ended.value.code == Exit.FAILED
+    assert "The server has ended" in capsys.readouterr().err
+    asking[0].join(60)
 
 
 def test_the_public_site_is_named_where_nothing_says_whom_to_ask(run: Run) -> None:

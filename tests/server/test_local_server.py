@@ -25,6 +25,7 @@ import pytest
 from langchain_ai365vip import ChatAI365VIP
 from langchain_ai365vip.errors import AI365VIPConnectionError, AI365VIPError
 from langchain_ai365vip.server import LocalServer, create_app
+from tests.endpoint import wait_until
 from tests.server.server_kit import (
     Client,
     ScriptedModel,
@@ -447,7 +448,9 @@ def test_a_model_that_exits_ends_its_server_and_the_log_says_so(
     model: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     with LocalServer(model) as server:
+        assert server.is_running
         client = ChatAI365VIP(base_url=server.base_url, max_retries=0)
         with pytest.raises(AI365VIPConnectionError):
             client.invoke("Hi")
+        assert wait_until(lambda: not server.is_running)
     assert "The server has ended: a model raised SystemExit." in caplog.text
