@@ -47,6 +47,7 @@ _NEVER_NONE: Final = frozenset(
 _TOOLING: Final = frozenset(
     {
         "tools",
+        "tools_with_class",
         "tool_choice",
         "parallel_tool_calls",
         "response_format",

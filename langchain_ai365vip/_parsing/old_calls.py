@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from langchain_ai365vip._parsing.coercion import coerce
+from langchain_ai365vip._parsing.coercion import coerce_fields
 from langchain_ai365vip._parsing.json_text import Json, read_json
-from langchain_ai365vip._parsing.schemas import fields, has_foreign_keys, required, schema_errors
+from langchain_ai365vip._parsing.schemas import fields, has_foreign_keys, required
 
 NAME_KEYS = ("name", "tool_name", "function_name", "tool", "function", "action")
 """Keys whose text is the tool's name, in the order in which they are believed."""
@@ -81,6 +81,7 @@ def read_fields(name: str, pairs: Sequence[tuple[str, str]], tools: Tools) -> Re
     if name in tools and has_foreign_keys(arguments, tools[name]):
         known = ", ".join(fields(tools[name]))
         return _failed(name, arguments, f"There is an unknown argument. Known are: {known}.")
+    arguments = coerce_fields(arguments, tools.get(name, {}))
     return read_calls({"name": name, "arguments": arguments}, tools)[0]
 
 
@@ -192,10 +193,6 @@ def _read(value: Any, tools: Tools, strict: bool) -> Reading:
         return _failed(name, value, BROKEN)
     if not isinstance(arguments, dict):
         return _failed(name, given, "The arguments are not a JSON object.")
-    arguments = coerce(arguments, schema)
-    errors = schema_errors(arguments, schema)
-    if errors:
-        return _failed(name, arguments, f"The arguments are not valid: {'; '.join(errors)}.")
     return Reading(name, arguments, json.dumps(arguments, ensure_ascii=False))
 
 

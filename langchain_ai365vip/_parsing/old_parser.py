@@ -105,7 +105,7 @@ class Call:
     Attributes:
         id: A unique id, made here.
         name: The name of a bound tool.
-        arguments: The arguments, coerced to the schema.
+        arguments: The arguments as the model wrote them; texts between tags by the schema.
         raw: The characters of the reply; empty for the second and later calls of one
             JSON value (`{"tool_calls": [..., ...]}`).
     """

@@ -16,7 +16,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
 from langchain_core.tools import BaseTool
+from langchain_core.tools import Tool as SingleTextTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
+
+from langchain_ai365vip._prompt.schemas import tool_function
 
 Tool = Mapping[str, Any] | type | Callable[..., Any] | BaseTool
 
@@ -89,7 +92,10 @@ def _to_openai_tool(tool: Tool, where: str, strict: bool | None) -> dict[str, An
     if isinstance(tool, dict):
         tool = _function_dict(tool, where)
     try:
-        converted = convert_to_openai_tool(tool, strict=strict)
+        if isinstance(tool, SingleTextTool):
+            converted = convert_to_openai_tool(tool, strict=strict)
+        else:
+            converted = {"type": "function", "function": tool_function(tool, strict=strict)}
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(
             f"{where} cannot be described to the model: {as_sentence(error)} Pass a function "

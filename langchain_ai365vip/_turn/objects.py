@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from langchain_core.utils.function_calling import convert_to_json_schema
-from pydantic import BaseModel, ValidationError
-from pydantic.v1 import BaseModel as BaseModelV1
+from pydantic import ValidationError
 from pydantic.v1 import ValidationError as ValidationErrorV1
 
 from langchain_ai365vip._parsing.coercion import coerce
@@ -24,6 +22,7 @@ from langchain_ai365vip._parsing.old_calls import ARGUMENT_KEYS
 from langchain_ai365vip._parsing.old_scan import ObjectFinder, Source, split
 from langchain_ai365vip._parsing.old_scan import Value as ScannedValue
 from langchain_ai365vip._parsing.schemas import has_foreign_keys, is_list, schema_errors
+from langchain_ai365vip._prompt.schemas import is_tool, object_schema, reader_of, unwrapped
 from langchain_ai365vip._prompt.tools import as_sentence
 
 _MAX_PROBLEMS = 5
@@ -53,12 +52,12 @@ class Schema:
     Attributes:
         name: The name of the class, or the title of the schema.
         json_schema: The JSON schema; None for any JSON object.
-        model: The pydantic class that has the last word, if there is one.
+        judge: The class or `TypedDict` that has the last word, if there is one.
     """
 
     name: str = "output"
     json_schema: Mapping[str, Any] | None = None
-    model: type[BaseModel] | type[BaseModelV1] | None = None
+    judge: Any = None
 
     @classmethod
     def of(cls, schema: Mapping[str, Any] | type) -> Schema:
@@ -71,26 +70,20 @@ class Schema:
         Raises:
             ValueError: It is none of these.
         """
-        if isinstance(schema, Mapping) and not _is_tool(schema):
-            if not isinstance(schema.get("type") or "", str):  # of which core makes nothing
-                raise ValueError(
-                    f"The schema's type is {schema['type']!r}: it must be one name, 'object'."
-                )
-            return cls(str(schema.get("title") or "output"), copy.deepcopy(dict(schema)))
-        function = schema.get("function", schema) if isinstance(schema, Mapping) else schema
+        schema, _ = unwrapped(schema)
         try:
-            converted = copy.deepcopy(convert_to_json_schema(function))
+            converted = object_schema(schema)
         except (TypeError, KeyError, ValueError) as error:
             raise ValueError(
                 f"{schema!r} is not a schema: {as_sentence(error)} Pass a pydantic class, "
                 "a TypedDict or the dict of a JSON schema."
             ) from error
-        if isinstance(schema, type) and issubclass(schema, BaseModel | BaseModelV1):
-            return cls(converted["title"], converted, schema)
-        if not getattr(schema, "__total__", True):  # a TypedDict; core takes all as required
-            kept = [n for n in converted.get("required", ()) if n in schema.__required_keys__]  # type: ignore[union-attr]  # a TypedDict has it
-            converted["required"] = kept
-        return cls(converted["title"], converted)
+        kind = converted.get("type", "object")
+        if kind not in ("object", "array"):
+            raise ValueError(f"The schema's type is {kind!r}: it must be 'object' or 'array'.")
+        return cls(
+            str(converted["title"]), converted, None if isinstance(schema, Mapping) else schema
+        )
 
     @classmethod
     def of_response_format(cls, response_format: Any) -> Schema:
@@ -121,14 +114,23 @@ class Schema:
 
     def problem(self, value: Any) -> str | None:
         """Say in words for the model what is wrong with JSON data; None when it fits."""
-        try:
-            if self.model is not None:
-                return _problem_of(self.model, value)
-            if self.json_schema is None:
-                return None if isinstance(value, dict) else "The reply is not a JSON object."
-            return "; ".join(schema_errors(value, self.json_schema, limit=_MAX_PROBLEMS)) or None
-        except RecursionError:
-            return "The JSON is nested too deeply."
+        if (reader := reader_of(self.judge)) is not None:
+            return _problem_of(reader, value)
+        if self.json_schema is None:
+            return None if isinstance(value, dict) else "The reply is not a JSON object."
+        return "; ".join(schema_errors(value, self.json_schema, limit=_MAX_PROBLEMS)) or None
+
+    def fitted(self, value: Any) -> tuple[Any, str | None]:
+        """Return JSON data that fits, and no problem; or as it was given, and what is wrong.
+
+        It is judged as the model wrote it, and only then with its texts brought to the types of
+        the schema.
+        """
+        problem = self.problem(value)
+        if problem is None or self.json_schema is None:
+            return value, problem
+        coerced = coerce(value, self.json_schema)
+        return (coerced, None) if self.problem(coerced) is None else (value, problem)
 
     def read(self, text: str) -> Found:
         """Find the object in a reply, without the prose and fences around it.
@@ -191,30 +193,22 @@ class Schema:
 
 def titled(schema: Any) -> Any:
     """Return a JSON schema with a title, which LangChain asks for; all else as it is."""
-    if isinstance(schema, Mapping) and not _is_tool(schema) and not schema.get("title"):
+    if isinstance(schema, Mapping) and not is_tool(schema) and not schema.get("title"):
         return {**schema, "title": "output"}
     return schema
 
 
-def _is_tool(schema: Mapping[str, Any]) -> bool:
-    if schema.get("type") == "function" or "toolSpec" in schema:
-        return True
-    is_named = isinstance(schema.get("name"), str)
-    return is_named and ("parameters" in schema or "input_schema" in schema)
-
-
-def _problem_of(model: type[BaseModel] | type[BaseModelV1], value: Any) -> str | None:
+def _problem_of(reader: Callable[[Any], Any], value: Any) -> str | None:
     try:
-        if issubclass(model, BaseModel):
-            model.model_validate(value)
-        else:
-            model.parse_obj(value)
+        reader(value)
     except (ValidationError, ValidationErrorV1) as error:
         faults = [
             f"{'.'.join(map(str, fault['loc'])) or 'the value'}: {fault['msg']}"
             for fault in error.errors()[:_MAX_PROBLEMS]
         ]
         return "; ".join(faults)
+    except Exception as error:  # a validator that expects another value
+        return f"{type(error).__name__}: {error}"
     return None
 
 

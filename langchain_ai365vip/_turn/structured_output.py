@@ -25,10 +25,11 @@ from langchain_core.runnables import (
     RunnablePassthrough,
     RunnablePick,
 )
-from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
+from langchain_core.utils.function_calling import convert_to_json_schema
 from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import BaseModel
 
+from langchain_ai365vip._prompt.schemas import reader_of, unwrapped
 from langchain_ai365vip._prompt.tools import read_invalid_call_args
 from langchain_ai365vip._turn.objects import Schema, titled
 from langchain_ai365vip._turn.turn import no_forced_call
@@ -61,7 +62,14 @@ def structured_output(
         ValueError: A method that there is not, or arguments that do not go together.
     """
     _check(schema, method, partial_objects, settings)
+    schema, said = unwrapped(schema)
+    strict = said if strict is None else strict
     wanted = None if schema is None else Schema.of(schema)
+    if wanted is not None and wanted.opening == "[" and method == "function_calling":
+        raise ValueError(
+            f"{wanted.name} is a list, and a call's arguments are an object. Use "
+            "method='json_schema', or a class with a field that holds the list."
+        )
     schema = titled(schema)
     as_call = method == "function_calling"
     settings = {**settings, "include_raw": include_raw}
@@ -110,7 +118,7 @@ def _bound(
 ) -> Runnable[LanguageModelInput, AIMessage]:
     traced = {
         "kwargs": {"method": method, "strict": strict},
-        "schema": None if schema is None else convert_to_json_schema(schema),
+        "schema": None if wanted is None else _traced_schema(schema, wanted),
     }
     if method == "function_calling":
         return model.bind_tools(
@@ -135,6 +143,14 @@ def _bound(
     )
 
 
+def _traced_schema(schema: Any, wanted: Schema) -> Any:
+    """Return a schema as LangChain traces it; where its conversion fails, as it is shown."""
+    try:
+        return convert_to_json_schema(schema)
+    except Exception:  # of any kind: core converts by pydantic v1
+        return wanted.json_schema
+
+
 class ObjectParser(BaseCumulativeTransformOutputParser[Any]):
     """LangChain's own parser of objects, and a look at the whole reply when it has ended.
 
@@ -143,11 +159,13 @@ class ObjectParser(BaseCumulativeTransformOutputParser[Any]):
     Attributes:
         inner: LangChain's parser.
         wanted: What the reply's text must hold; `None` for an object that a call brings.
+        judge: The class or `TypedDict` of the object, if there is one.
         quiet: Whether a reply without the object gives `None` in place of an error.
     """
 
     inner: Any
     wanted: Schema | None = None
+    judge: Any = None
     quiet: bool = False
 
     @classmethod
@@ -162,11 +180,13 @@ class ObjectParser(BaseCumulativeTransformOutputParser[Any]):
         is_class = isinstance(schema, type) and is_basemodel_subclass(schema)
         if not as_call:
             inner = PydanticOutputParser(pydantic_object=schema) if is_class else JsonOutputParser()
-            return cls(inner=inner, wanted=wanted or Schema())
+            judge = None if is_class or wanted is None else wanted.judge
+            return cls(inner=inner, wanted=wanted or Schema(), judge=judge)
         if is_class:
             return cls(inner=PydanticToolsParser(tools=[schema], first_tool_only=True))
-        name = convert_to_openai_tool(schema)["function"]["name"]
-        return cls(inner=JsonOutputKeyToolsParser(key_name=name, first_tool_only=True))
+        name, judge = ("", None) if wanted is None else (wanted.name, wanted.judge)
+        by_name = JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)
+        return cls(inner=by_name, judge=judge)
 
     def parse(self, text: str) -> Any:
         """Parse a text; see `parse_result`."""
@@ -186,7 +206,7 @@ class ObjectParser(BaseCumulativeTransformOutputParser[Any]):
         if partial:
             return self.inner.parse_result(result, partial=True)
         try:
-            return self.inner.parse_result([self._whole(result[0])])
+            return self._parsed(result[0])
         except Exception:
             if self.quiet:
                 return None
@@ -195,10 +215,15 @@ class ObjectParser(BaseCumulativeTransformOutputParser[Any]):
     def problem(self, message: AIMessage) -> Exception | None:
         """Return the error for a message that does not hold the object."""
         try:
-            self.inner.parse_result([self._whole(ChatGeneration(message=message))])
+            self._parsed(ChatGeneration(message=message))
         except Exception as error:
             return error
         return None
+
+    def _parsed(self, generation: Generation) -> Any:
+        value = self.inner.parse_result([self._whole(generation)])
+        reader = reader_of(self.judge)
+        return value if reader is None or value is None else reader(value)
 
     def _whole(self, generation: Generation) -> Generation:
         if self.wanted is None:

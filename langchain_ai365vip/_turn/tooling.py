@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ class Tooling:
     Attributes:
         tools: OpenAI-style tools.
         choice: Whether a call may, must or must not come, and of which tool.
+        classes: The names of the tools that LangChain checks by a class or a function.
         parallel: Whether more than one may come.
         schema: The object that the reply, or the forced call, must be.
         as_text: Whether that object is the reply's text (`response_format`).
@@ -36,6 +37,7 @@ class Tooling:
 
     tools: Sequence[Mapping[str, Any]] = ()
     choice: ToolChoice = AUTO
+    classes: Collection[str] = ()
     parallel: bool = True
     schema: Schema | None = None
     as_text: bool = False
@@ -56,6 +58,7 @@ class Tooling:
         return cls(
             tools=tools,
             choice=normalise_tool_choice(kwargs.get("tool_choice"), names),
+            classes=kwargs.get("tools_with_class") or (),
             parallel=kwargs.get("parallel_tool_calls") is not False,
             schema=schema,
             as_text=response_format is not None,
@@ -88,6 +91,7 @@ class Tooling:
         """Return what a reply may and must be; with the rules that were not bound."""
         return Rules(
             tools=self.argument_schemas(),
+            classes=self.classes,
             forced=self.choice.forced,
             parallel=self.parallel,
             schema=self.schema if self.as_text else None,

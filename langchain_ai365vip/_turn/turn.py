@@ -21,8 +21,8 @@ A stop text ends prose. One inside a call or reasoning is a part of it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from langchain_core.messages.ai import UsageMetadata
@@ -63,7 +63,9 @@ class Rules:
         reasoning: Whether `<think>` marks reasoning; `"opened"` where replies begin inside it.
         echoed: Texts of users and tools, in which a call is only a quotation.
         schema: The object that the text must be, where no tool is called.
-        call_schema: What a call's arguments must fit, besides the tool's own schema.
+        call_schema: The object that a call's arguments must be.
+        classes: The names of the tools that LangChain checks, by a class or a function; the
+            others' arguments must fit their schema here.
         partial: Pass the object's text on as it grows, and do not ask for another.
         insistent: Whether a forced call that does not come is an error.
         stop: Texts before which the reply is cut.
@@ -77,6 +79,7 @@ class Rules:
     echoed: Sequence[str] = ()
     schema: Schema | None = None
     call_schema: Schema | None = None
+    classes: Collection[str] = ()
     partial: bool = False
     insistent: bool = True
     stop: Sequence[str] = ()
@@ -337,6 +340,8 @@ class _Reply:
 
     def __init__(self, rules: Rules, count: Count | None) -> None:
         self._call_schema = rules.call_schema
+        judged = {n: s for n, s in rules.tools.items() if n not in rules.classes}
+        self._judges = {name: Schema(name, schema) for name, schema in judged.items()}
         # Stop texts end prose; a reply that is not read is nothing else.
         stop = rules.stop if rules.passes_text_on else ()
         bounded = bool(stop) or rules.max_tokens is not None
@@ -378,12 +383,15 @@ class _Reply:
         return [self._checked(event) for event in events if not isinstance(event, Discard)]
 
     def _checked(self, event: Event) -> Event:
-        """Make a call invalid that does not fit the object that was asked for."""
-        if self._call_schema is None or not isinstance(event, Call):
+        """Make a call invalid that does not fit, where LangChain would not check it."""
+        if not isinstance(event, Call):
             return event
-        problem = self._call_schema.problem(event.arguments)
+        schema = self._call_schema or self._judges.get(event.name)
+        if schema is None:
+            return event
+        arguments, problem = schema.fitted(event.arguments)
         if problem is None:
-            return event
+            return replace(event, arguments=arguments)
         error = f"The arguments are not valid: {problem}."
         return InvalidCall(event.id, event.name, to_json(event.arguments), error, event.raw)
 

@@ -141,8 +141,9 @@ def test_a_schema_has_a_name_and_travels(schema: Any) -> None:
 def test_a_typed_dict_is_checked() -> None:
     wanted = Schema.of(JokeDict)
     assert wanted.read('{"setup": 3}') == Found('{"setup": "3"}')
+    assert wanted.read('{"setup": "a", "rating": "3"}').problem is None
     assert Schema.of(Partial).read('{"rating": 3}').problem is None
-    assert wanted.problem({"rating": 3}) == "'setup' is required and missing"
+    assert wanted.problem({"rating": 3}) == "setup: Field required"
 
 
 def test_the_class_has_the_last_word() -> None:
@@ -166,7 +167,7 @@ def test_a_schema_is_copied() -> None:
 def test_a_schema_without_a_title_is_kept_as_it_is() -> None:
     given = {"anyOf": [{"required": ["a"]}, {"required": ["b"]}]}
     wanted = Schema.of(given)
-    assert (wanted.name, wanted.json_schema) == ("output", given)
+    assert (wanted.name, wanted.json_schema) == ("output", {"title": "output", **given})
     assert wanted.read('{"b": 1}').problem is None
     assert wanted.read('{"c": 1}').problem is not None
 

@@ -1,0 +1,391 @@
+"""The JSON schemas that a model is shown, whole: from pydantic, where there is a class.
+
+Core's conversion, which tracing keeps, inlines references: of a recursive class it makes `{}`,
+of a `TypedDict` it loses what may be null or left out.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import copy
+import dataclasses
+import functools
+import re
+import types
+import typing
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
+
+from langchain_core.tools import BaseTool, StructuredTool, Tool, create_schema_from_function
+from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_function
+from pydantic import BaseModel, Field, TypeAdapter
+from pydantic.errors import PydanticUserError
+from pydantic.v1 import BaseModel as BaseModelV1
+from typing_extensions import (
+    NotRequired,
+    ReadOnly,
+    Required,
+    TypedDict,
+    get_type_hints,
+    is_typeddict,
+)
+
+JsonSchema = dict[str, Any]
+
+# What pydantic raises where it makes no schema of a class.
+_NO_SCHEMA: Final = (PydanticUserError, NameError, TypeError, ValueError, KeyError)
+
+
+def object_schema(schema: Mapping[str, Any] | type) -> JsonSchema:
+    """Return the JSON schema of an object that is asked for, with a title.
+
+    Args:
+        schema: A pydantic class, a `TypedDict`, a dataclass, the dict of a JSON schema, or of a
+            tool as OpenAI, Anthropic or Bedrock write it. It is not changed.
+
+    Raises:
+        ValueError: It is none of these.
+    """
+    if isinstance(schema, Mapping) and not is_tool(schema):
+        return {"title": "output", **_rooted(copy.deepcopy(dict(schema)))}
+    function = schema.get("function", schema) if isinstance(schema, Mapping) else schema
+    described = _described(function)
+    if described is None:
+        return copy.deepcopy(convert_to_json_schema(function))
+    name, description, parameters = described
+    shown = {"description": description} if description else {}
+    return {"title": name, **shown, **parameters}
+
+
+def tool_function(tool: Any, *, strict: bool | None = None) -> dict[str, Any]:
+    """Return a tool as an OpenAI function, with the whole schema of its arguments.
+
+    Arguments that LangChain injects are left out.
+
+    Args:
+        tool: A function, a `BaseTool`, a pydantic class, a `TypedDict`, a dataclass, or a dict in
+            any form that `convert_to_openai_function` takes.
+        strict: As there.
+
+    Raises:
+        ValueError: It is none of these, or its arguments are no object.
+        TypeError: Core can make nothing of its arguments.
+        KeyError: A part of the dict is missing.
+    """
+    described = _described(tool)
+    if described is None:
+        function = convert_to_openai_function(tool, strict=strict)
+    else:
+        name, description, parameters = described
+        function = {"name": name, "description": description, "parameters": parameters}
+        if strict is not None:
+            function["strict"] = strict
+        if strict:
+            function["parameters"] = _mapped(parameters, _closed)
+    _check_is_object(function)
+    return function
+
+
+def _check_is_object(function: Mapping[str, Any]) -> None:
+    kind = (function.get("parameters") or {}).get("type", "object")
+    if kind != "object":
+        raise ValueError(
+            f"{function['name']} is a schema of type {kind!r}, and the arguments of a call are an "
+            "object. Put it into a field of a class; with_structured_output reads it as it is "
+            "with method='json_schema'."
+        )
+
+
+def is_tool(schema: Mapping[str, Any]) -> bool:
+    """Say whether a dict is a tool, and not a JSON schema."""
+    if schema.get("type") == "function" or "toolSpec" in schema:
+        return True
+    is_named = isinstance(schema.get("name"), str)
+    return is_named and ("parameters" in schema or "input_schema" in schema)
+
+
+def unwrapped(schema: Any) -> tuple[Any, bool | None]:
+    """Take a JSON schema out of OpenAI's envelope, with what it says of `strict`.
+
+    Args:
+        schema: `{"name", "schema", "strict"}`, the same as `{"type": "json_schema",
+            "json_schema": {...}}` or beside that type; anything else is returned as it is.
+    """
+    if not isinstance(schema, Mapping):
+        return schema, None
+    envelope = schema
+    if schema.get("type") == "json_schema" and isinstance(schema.get("json_schema"), Mapping):
+        envelope = schema["json_schema"]
+    inner = envelope.get("schema")
+    if not isinstance(inner, Mapping) or not isinstance(envelope.get("name"), str):
+        return schema, None
+    said = {"description": envelope["description"]} if envelope.get("description") else {}
+    return {**said, **inner, "title": envelope["name"]}, envelope.get("strict")
+
+
+# --- classes, tools and functions ---------------------------------------------------------
+
+
+def _described(source: Any) -> tuple[str, str, JsonSchema] | None:
+    """Return name, description and arguments; nothing where that is for core to say."""
+    try:
+        if isinstance(source, BaseTool):
+            return _described_tool(source)
+        if isinstance(source, Mapping):
+            return _described_schema(source)
+        if (schema := class_schema(source)) is not None:
+            name = schema.pop("title", source.__name__)
+            return name, schema.pop("description", ""), _tidy(schema)
+        return _described_function(source) if callable(source) else None
+    except _NO_SCHEMA:
+        return None
+
+
+def _described_schema(source: Mapping[str, Any]) -> tuple[str, str, JsonSchema] | None:
+    source, _ = unwrapped(source)
+    if is_tool(source) or "name" in source or not isinstance(source.get("title"), str):
+        return None
+    schema = object_schema(source)
+    return schema.pop("title"), schema.pop("description", ""), schema or _nothing()
+
+
+def _described_tool(tool: BaseTool) -> tuple[str, str, JsonSchema] | None:
+    if isinstance(tool, Tool):  # takes one text, to which core gives a name
+        return None
+    source = tool.tool_call_schema
+    schema = copy.deepcopy(source) if isinstance(source, dict) else class_schema(source)
+    if schema is None:
+        return None
+    arguments = {k: v for k, v in schema.items() if k not in ("title", "description")}
+    return tool.name, tool.description, _tidy(arguments) or _nothing()
+
+
+def _nothing() -> JsonSchema:
+    return {"type": "object", "properties": {}}
+
+
+def _described_function(function: Callable[..., Any]) -> tuple[str, str, JsonSchema]:
+    name = function.__name__
+    # As core does for functions: descriptions of arguments come from the docstring.
+    model = create_schema_from_function(
+        name,
+        function,
+        filter_args=(),
+        parse_docstring=True,
+        error_on_invalid_docstring=False,
+        include_injected=False,
+    )
+    # In a module with `from __future__ import annotations`, only a tool knows what is injected.
+    shown = StructuredTool(name=name, description=name, args_schema=model, func=function)
+    schema = class_schema(shown.tool_call_schema) or {}
+    arguments = {k: v for k, v in schema.items() if k not in ("title", "description")}
+    return name, model.__doc__ or "", _tidy(arguments)
+
+
+def class_schema(cls: Any) -> JsonSchema | None:
+    """Return the JSON schema that pydantic makes of a class, its root in one piece.
+
+    Raises:
+        PydanticUserError: Pydantic makes none of it.
+    """
+    if not isinstance(cls, type):
+        return None
+    if issubclass(cls, BaseModel):
+        return _rooted(copy.deepcopy(cls.model_json_schema()))
+    if issubclass(cls, BaseModelV1):
+        return _rooted(copy.deepcopy(cls.schema()))
+    adapter: TypeAdapter[Any] | None = adapter_of(typing.cast("Any", cls))
+    return None if adapter is None else _rooted(adapter.json_schema())
+
+
+def has_class(tool: Any) -> bool:
+    """Say whether a tool's arguments are checked by a class or a function, and not only a schema.
+
+    LangChain checks those when the tool is called.
+    """
+    only_schema = isinstance(getattr(tool, "args_schema", None), Mapping)
+    return not isinstance(tool, Mapping) and not only_schema
+
+
+def reader_of(cls: Any) -> Callable[[Any], Any] | None:
+    """Return what makes objects of a class of plain data, and raises where it refuses them.
+
+    Of a `TypedDict` or a dataclass it makes a dict, as LangChain does.
+    """
+    if isinstance(cls, type) and issubclass(cls, BaseModel):
+        return cls.model_validate
+    if isinstance(cls, type) and issubclass(cls, BaseModelV1):
+        return cls.parse_obj
+    adapter = adapter_of(cls) if cls is not None else None
+    if adapter is None:
+        return None
+    return lambda value: adapter.dump_python(adapter.validate_python(value))
+
+
+@functools.lru_cache(maxsize=256)
+def adapter_of(cls: Any) -> TypeAdapter[Any] | None:
+    """Return what reads a `TypedDict` or a dataclass; nothing for other things."""
+    if is_typeddict(cls):
+        return TypeAdapter(_typed_dict(cls, {}))
+    return TypeAdapter(cls) if isinstance(cls, type) and dataclasses.is_dataclass(cls) else None
+
+
+# --- JSON schemas -------------------------------------------------------------------------
+
+_NAMED: Final = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
+_LISTED: Final = ("allOf", "anyOf", "oneOf", "prefixItems", "items")
+_SINGLE: Final = (
+    *("items", "additionalProperties", "additionalItems", "unevaluatedProperties"),
+    *("contains", "propertyNames", "not", "if", "then", "else"),
+)
+
+
+def _mapped(
+    schema: Any, change: Callable[[JsonSchema, str | None], Any], name: str | None = None
+) -> Any:
+    """Change each schema in a schema, from the inside out, by what it is and how it is named."""
+    if not isinstance(schema, Mapping):
+        return schema
+    result: JsonSchema = dict(schema)
+    for key, value in schema.items():
+        if key in _NAMED and isinstance(value, Mapping):
+            result[key] = {n: _mapped(part, change, n) for n, part in value.items()}
+        elif key in _LISTED and isinstance(value, list):
+            result[key] = [_mapped(part, change) for part in value]
+        elif key in _SINGLE:
+            result[key] = _mapped(value, change)
+    return change(result, name)
+
+
+def _tidy(schema: JsonSchema) -> JsonSchema:
+    """Leave out the titles that repeat names."""
+    result: JsonSchema = _mapped(schema, _without_title)
+    return result
+
+
+def _without_title(schema: JsonSchema, name: str | None) -> JsonSchema:
+    title = schema.get("title")
+    if name is not None and isinstance(title, str) and _letters(title) == _letters(name):
+        schema.pop("title")
+    return schema
+
+
+def _letters(text: str) -> str:
+    return re.sub(r"\W|_", "", text).lower()
+
+
+def _closed(schema: JsonSchema, name: str | None) -> JsonSchema:
+    """Allow no field but those that are named, and have all of them: OpenAI's strict mode."""
+    properties = schema.get("properties")
+    if isinstance(properties, dict):
+        schema |= {"additionalProperties": False}
+        schema |= {"required": list(properties)} if properties else {}
+    return schema
+
+
+def _rooted(schema: JsonSchema) -> JsonSchema:
+    """Put the definition that the root refers to in its place; it is `#` from then on."""
+    pointer = schema.get("$ref")
+    kind, _, name = pointer.removeprefix("#/").partition("/") if pointer else ("", "", "")
+    definitions = schema.get(kind, {})
+    if name not in definitions:
+        return schema
+    root = definitions[name]
+    rest = {n: part for n, part in definitions.items() if n != name}
+    own = {key: value for key, value in schema.items() if key not in ("$ref", kind)}
+    whole = {**root, **own, **({kind: rest} if rest else {})}
+
+    def to_root(part: JsonSchema, _: str | None) -> JsonSchema:
+        return {**part, "$ref": "#"} if part.get("$ref") == pointer else part
+
+    result: JsonSchema = _mapped(whole, to_root)
+    return result
+
+
+# --- TypedDicts ---------------------------------------------------------------------------
+#
+# Pydantic reads those of `typing` from Python 3.12 on only, and neither their docstrings'
+# arguments nor LangChain's `Annotated[type, default, "description"]`.
+
+_REQUIRED: Final = (Required, getattr(typing, "Required", Required))
+_NOT_REQUIRED: Final = (NotRequired, getattr(typing, "NotRequired", NotRequired))
+_READ_ONLY: Final = (ReadOnly, getattr(typing, "ReadOnly", ReadOnly))
+
+
+_new_typed_dict: Any = TypedDict  # whose name and fields are known at run time only
+
+
+def _typed_dict(cls: Any, done: dict[Any, Any]) -> Any:
+    """Write a `TypedDict`, and those in it, as pydantic reads them."""
+    if cls in done:
+        return done[cls]
+    new = _new_typed_dict(cls.__name__, {})
+    done[cls] = new
+    hints = get_type_hints(cls, localns={cls.__name__: cls}, include_extras=True)
+    description, told = _docstring(cls, list(hints))
+    required = set()
+    for name, hint in hints.items():
+        kind, needed, details = _unwrapped(hint)
+        default, details = _described_by(details, told.get(name))
+        needed = name in cls.__required_keys__ if needed is None else needed
+        if needed and default is ...:
+            required.add(name)
+        kind = _replaced(kind, done)
+        new.__annotations__[name] = Annotated[(kind, *details)] if details else kind
+    new.__required_keys__ = frozenset(required)
+    new.__optional_keys__ = frozenset(hints.keys() - required)
+    new.__doc__, new.__module__ = description, cls.__module__
+    if hasattr(cls, "__pydantic_config__"):
+        new.__pydantic_config__ = cls.__pydantic_config__
+    return new
+
+
+def _docstring(cls: Any, names: list[str]) -> tuple[str | None, dict[str, str]]:
+    """Return what a docstring says of the whole and of each field, as core reads it."""
+    if not cls.__doc__:
+        return None, {}
+    plain = _new_typed_dict(cls.__name__, dict.fromkeys(names, str))
+    plain.__doc__ = cls.__doc__
+    function = convert_to_openai_function(plain)
+    fields = function["parameters"]["properties"]
+    told = {name: part["description"] for name, part in fields.items() if "description" in part}
+    return function["description"], told
+
+
+def _unwrapped(hint: Any) -> tuple[Any, bool | None, tuple[Any, ...]]:
+    """Return a field's type, whether it must be there (if that is said), and its annotations."""
+    needed: bool | None = None
+    details: tuple[Any, ...] = ()
+    while (origin := get_origin(hint)) in (Annotated, *_REQUIRED, *_NOT_REQUIRED, *_READ_ONLY):
+        hint, *more = get_args(hint)
+        details = (*more, *details)
+        if origin in (*_REQUIRED, *_NOT_REQUIRED):
+            needed = origin in _REQUIRED
+    return hint, needed, details
+
+
+def _described_by(details: tuple[Any, ...], told: str | None) -> tuple[Any, tuple[Any, ...]]:
+    """Return a field's default (`...` for none), and its annotations as pydantic reads them."""
+    default: Any = ...
+    if len(details) == 2 and isinstance(details[1], str):
+        default, told, details = details[0], told or details[1], ()
+    elif len(details) == 1 and isinstance(details[0], str):
+        told, details = told or details[0], ()
+    extra = None if default is ... else {"default": default}
+    said = (Field(description=told, json_schema_extra=extra),) if told or extra else ()
+    return default, (*details, *said)
+
+
+def _replaced(hint: Any, done: dict[Any, Any]) -> Any:
+    """Put TypedDicts that pydantic reads in the place of those in a type."""
+    if is_typeddict(hint):
+        return _typed_dict(hint, done)
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (None, Literal, collections.abc.Callable):
+        return hint
+    new = tuple(_replaced(part, done) for part in inner)
+    if origin is Annotated:
+        new = (new[0], *inner[1:])
+    if origin in (Union, types.UnionType):
+        return Union[new]  # noqa: UP007  # of a tuple
+    return hint if new == inner else origin[new]
