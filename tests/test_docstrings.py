@@ -134,17 +134,6 @@ def _ids(things: list[Documented]) -> list[str]:
     return [thing.name.removeprefix("langchain_ai365vip.") for thing in things]
 
 
-@pytest.mark.parametrize("thing", NAMED, ids=_ids(NAMED))
-def test_a_module_or_public_name_has_a_docstring_with_a_summary_of_one_line(
-    thing: Documented,
-) -> None:
-    summary, _, rest = thing.doc.strip().partition("\n")
-
-    assert summary
-    assert summary[-1] in ".:"
-    assert not rest or rest.startswith("\n")
-
-
 @pytest.mark.parametrize("thing", CALLABLES, ids=_ids(CALLABLES))
 def test_every_argument_of_a_public_name_is_described(thing: Documented) -> None:
     assert _arguments(thing.value) - _described(thing.doc) == set()
