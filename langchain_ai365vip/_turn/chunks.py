@@ -42,7 +42,10 @@ def text_chunk(text: str) -> ChatGenerationChunk:
     pydantic's `model_construct` takes 500, its `model_copy` 6 and as much again later). So a
     chunk is restored as pickle does it, from the state of one that they made.
     """
-    fields = {**_FIELDS, "content": text, **{name: make() for name, make in _OWN}}
+    fields = _FIELDS.copy()
+    fields["content"] = text
+    for name, make in _OWN:
+        fields[name] = make()
     message = _restored(AIMessageChunk, fields, {"content"}, {})
     fields = {**_CHUNK_FIELDS, "text": text, "message": message}
     return _restored(ChatGenerationChunk, fields, {"message", "text"}, None)
