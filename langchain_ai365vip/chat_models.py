@@ -48,6 +48,7 @@ from typing_extensions import Self
 from langchain_ai365vip import _sync
 from langchain_ai365vip._profiles import model_profile
 from langchain_ai365vip._prompt.messages import REMIND_AFTER, count_message_tokens, to_wire
+from langchain_ai365vip._prompt.schemas import has_class
 from langchain_ai365vip._prompt.tools import normalise_tool_choice, to_openai_tools
 from langchain_ai365vip._settings import (
     Arguments,
@@ -639,7 +640,10 @@ class ChatAI365VIP(BaseChatModel):
         normalise_tool_choice(tool_choice, [tool["function"]["name"] for tool in bound])
         settings = {"tool_choice": tool_choice, "parallel_tool_calls": parallel_tool_calls}
         given = {name: value for name, value in settings.items() if value is not None}
-        return self.bind(tools=bound, **given, **kwargs)
+        # Those that have only a schema are judged here: LangChain does not check them.
+        names = [tool["function"]["name"] for tool in bound]
+        classes = [name for name, tool in zip(names, tools, strict=True) if has_class(tool)]
+        return self.bind(tools=bound, tools_with_class=classes, **given, **kwargs)
 
     def with_structured_output(
         self,

@@ -363,22 +363,16 @@ def test_the_tool_strategy_feeds_langchains_validation_error_back(
 # -- what goes wrong -----------------------------------------------------------------------
 
 
-def test_a_call_that_does_not_fit_its_tool_is_mended_before_the_agent_sees_it(
+def test_a_call_that_does_not_fit_its_tool_is_answered_by_langchain_s_loop(
     endpoint: Endpoint, model: ChatAI365VIP
 ) -> None:
-    misfit = CALL.replace('"city"', '"town"')
-    endpoint.pieces = in_turn([misfit], [CALL], ["Sorry: ", "sunny."])
-    said, state = streamed(create_agent(model, [weather]))
-    assert said == [*CALLED, TOLD_SO, ("text", "Sorry: sunny."), END]
-    assert gist(state["messages"][1:]) == said
-    wrong = (
-        "The function call in that reply cannot be carried out:\n"
-        "- The arguments are not valid: 'city' is required and missing.\n"
-        f"Write it again, corrected. Reply with the call only, no other text:\n{WRITTEN}"
-    )
-    first, last = two_requests(TOLD, DEFAULT)
-    mending = replace(first, turns=[*ASKED, ("assistant", misfit), ("user", wrong)])
-    assert asked(endpoint) == [first, mending, last]
+    endpoint.pieces = in_turn([CALL.replace('"city"', '"town"')], [CALL], ["Sorry: ", "sunny."])
+    _, state = streamed(create_agent(model, [weather]))
+    misfit, refused, call, result, answer = state["messages"][1:]
+    assert [each["args"] for each in misfit.tool_calls] == [{"town": "Paris"}]
+    assert (refused.status, "city" in refused.text) == ("error", True)
+    assert [*gist([call, result]), answer.text] == [*CALLED, TOLD_SO, "Sorry: sunny."]
+    assert endpoint.requests == 3
 
 
 @pytest.mark.parametrize("way", ["stream", "astream"])

@@ -27,7 +27,7 @@ from tests.agent_kit import Request, asked, gist
 from tests.endpoint import Endpoint, Pieces, in_turn
 
 ADD = '<tool_call>\n{"name": "add", "arguments": {"a": 1, "b": 2}}\n</tool_call>'
-BROKEN = '<tool_call>\n{"name": "add", "arguments": {"a": "one"}}\n</tool_call>'
+BROKEN = '<tool_call>\n{"name": "add", "arguments": [1, 2]}\n</tool_call>'
 
 
 @tool
@@ -147,7 +147,7 @@ def test_a_call_that_stays_unreadable_is_an_invalid_tool_call_with_its_error(
     whole = merged(bound.stream("x"))
     assert whole.tool_calls == []
     (invalid,) = whole.invalid_tool_calls
-    assert "is required and missing" in (invalid["args"] or "")
+    assert "not a JSON object" in (invalid["args"] or "")
     assert endpoint.requests == 4
 
 
