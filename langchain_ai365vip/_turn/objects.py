@@ -80,7 +80,9 @@ class Schema:
             ) from error
         kind = converted.get("type", "object")
         if kind not in ("object", "array"):
-            raise ValueError(f"The schema's type is {kind!r}: it must be 'object' or 'array'.")
+            raise ValueError(
+                f"The schema's type is {kind!r}: it must be one name, 'object' or 'array'."
+            )
         return cls(
             str(converted["title"]), converted, None if isinstance(schema, Mapping) else schema
         )
