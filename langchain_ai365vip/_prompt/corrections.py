@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from langchain_ai365vip._prompt.tools import _CALL_FORM, to_json
+from langchain_ai365vip._prompt.tools import _CALL_FORM
 
 # ---------------------------------------------------------------- asking once more
 
@@ -22,22 +21,11 @@ def ask_for_call(tool_names: Sequence[str]) -> str:
     )
 
 
-def ask_for_valid_call(
-    problems: Sequence[str], standing: Sequence[tuple[str, Mapping[str, Any]]] = ()
-) -> str:
-    """Ask again for calls that could not be executed.
-
-    Args:
-        problems: What is wrong with each.
-        standing: The names and arguments of the calls of the same reply that could be.
-    """
+def ask_for_valid_call(problems: Sequence[str]) -> str:
+    """Ask again for calls that could not be carried out, by what is wrong with each."""
     listed = "\n".join(f"- {problem}" for problem in problems)
-    rest = ""
-    if standing:
-        good = "\n".join(to_json({"name": name, "arguments": args}) for name, args in standing)
-        rest = f"These calls in it stand; do not repeat them:\n{good}\n"
     return (
-        f"The function call in that reply cannot be carried out:\n{listed}\n{rest}"
+        f"The function call in that reply cannot be carried out:\n{listed}\n"
         f"Write it again, corrected. Reply with the call only, no other text:\n{_CALL_FORM}"
     )
 

@@ -42,6 +42,7 @@ from langchain_ai365vip._prompt.foreign import Block, unwrapped
 from langchain_ai365vip._prompt.tools import (
     Tool,
     describe_tools,
+    read_invalid_call_args,
     to_json,
     to_openai_tools,
     tool_call_text,
@@ -244,7 +245,9 @@ class _Conversation:
         text = text or _beside_content(message, self._note)
         calls = _calls(message, [part for part in parts if not isinstance(part, str)])
         self._remember(calls)
-        written = [tool_call_text(call.name, call.args) for call in calls]
+        # The text of an invalid call may stand in the message's own text already.
+        shown = [call for call in calls if not _stands_in(text, call)]
+        written = [tool_call_text(call.name, call.args) for call in shown]
         self._turn("assistant", "\n".join([text, *written] if text else written))
 
     def _remember(self, calls: Sequence[_Call]) -> None:
@@ -336,6 +339,11 @@ def _calls(message: BaseMessage, blocks: Iterable[Block]) -> list[_Call]:
         if call.id not in ids if call.id is not None else call.name not in names:
             calls.append(call)
     return calls
+
+
+def _stands_in(text: str, call: _Call) -> bool:
+    written = read_invalid_call_args(call.args) if isinstance(call.args, str) else None
+    return written is not None and written[0] in text
 
 
 def _call(raw: Mapping[str, Any]) -> _Call:

@@ -17,7 +17,7 @@ from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk
 from pydantic import BaseModel
 
-from langchain_ai365vip._parsing.old_parser import Call, Event, InvalidCall, Reasoning
+from langchain_ai365vip._parsing.events import Call, Event, InvalidCall, Reasoning
 from langchain_ai365vip._prompt.tools import (
     invalid_call_args,
     read_invalid_call_args,

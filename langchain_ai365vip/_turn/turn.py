@@ -4,16 +4,17 @@ No I/O: who drives a `Turn` sends its `request`, feeds it the texts of the reply
 has ended, and does the same again while there is another `request`. What comes out are the
 events of `_parsing` (text, reasoning, calls). What a reply must be (`Rules`) decides when:
 
-- free: text and calls are handed out at once;
-- a call is forced: nothing is handed out until one is complete; a reply without one is
-  answered with a correction, once, and the second failure is an error. So is one that
-  max_tokens cut;
+- free: text and calls are handed out at once. A call that cannot be read waits for the end of
+  the reply, and all text behind it, unless another call comes. If none does, it is asked for once
+  more. If that brings no call either, its text is handed out as the model wrote it, or the words
+  that came in its place: an answer is never empty;
+- a call is forced: nothing is handed out until the one that must come is complete; a reply
+  without it is answered with a correction, once, and the second failure is an error;
 - an object is asked for: it is handed out whole, once it fits its schema; a reply that does
   not fit is answered with what is wrong, once, and then handed out as it is.
 
-In each of them a call that cannot be carried out waits for the end of the reply, and is
-asked for again there, unless a correction was sent before: a turn has one at most. It is
-part of the turn: callbacks see one run, usage counts both requests.
+A turn sends one correction at most, and none for what `max_tokens` cut. It is part of the turn:
+callbacks see one run, usage counts both requests.
 
 A stop text ends prose. One inside a call or reasoning is a part of it.
 """
@@ -27,15 +28,8 @@ from typing import Any, Literal
 
 from langchain_core.messages.ai import UsageMetadata
 
-from langchain_ai365vip._parsing.old_parser import (
-    Call,
-    Discard,
-    Event,
-    InvalidCall,
-    Reasoning,
-    Text,
-    ToolCallParser,
-)
+from langchain_ai365vip._parsing.events import Call, Discard, Event, InvalidCall, Reasoning, Text
+from langchain_ai365vip._parsing.parser import ToolCallParser
 from langchain_ai365vip._prompt.corrections import (
     ask_for_call,
     ask_for_valid_call,
@@ -131,9 +125,10 @@ class Turn:
         self.exchanges: list[Exchange] = []
         self._rules = rules
         self._count = count
-        self._given: list[Call] = []  # handed out
-        self._broken: list[InvalidCall] = []  # handed out at the end, if no others come for them
-        self._mended: list[Call] | None = None  # what comes for them, once it was asked for
+        self._called = False  # a call was handed out
+        self._spoken = False  # and text
+        self._broken: list[InvalidCall] = []  # handed out at the end
+        self._first: Sequence[Event] | None = None  # held of a reply whose call is asked for again
         grows = rules.schema and rules.partial and not rules.forced
         self._growing = ObjectText(rules.schema) if grows else None
         self._length = False  # the answer is not whole
@@ -177,13 +172,13 @@ class Turn:
         Raises:
             AI365VIPError: This error, unless the answer can do without that request.
         """
-        if self._mended is None:
+        if self._first is None:
             raise error
         # What was read and shown so far is a reply; the failure must not take it away.
         _logger.warning("Could not ask again for a tool call that was not readable: %s", error)
         self._note()
         self.request = None
-        return self._broken
+        return self._as_written(self._first)
 
     def _note(self) -> None:
         if self.request is not None and self._reply.said:
@@ -193,8 +188,8 @@ class Turn:
 
     def _hand_out(self, events: Sequence[Event]) -> Sequence[Event]:
         """Take events of a reply, and return those for which nothing is to be waited for."""
-        if self._mended is not None:
-            self._mended += [e for e in events if isinstance(e, Call) and self._is_new(e)]
+        if self._first is not None:
+            self._held += events
             return []
         if self._will_do and not (self._rules.tools or self._growing):
             return events  # nothing that could be broken or grow
@@ -206,7 +201,9 @@ class Turn:
         self._held.append(event)
         # Reasoning is no part of an object: nothing to wait for.
         if self._will_do or (isinstance(event, Reasoning) and not self._rules.forced):
-            yield from self._released()
+            called = self._called or isinstance(event, Call)
+            if called or not any(isinstance(each, InvalidCall) for each in self._held):
+                yield from self._released()
 
     def _is_wanted(self, event: Event) -> bool:
         if self._rules.forced:
@@ -214,24 +211,34 @@ class Turn:
         return isinstance(event, (Call, InvalidCall))
 
     def _released(self) -> Iterator[Event]:
-        """Yield what was held, but for calls that cannot be carried out: those wait on."""
+        """Yield what was held, but for calls that cannot be read: those come last."""
         held, self._held = self._held, []
         for event in held:
             if isinstance(event, InvalidCall):
                 self._broken.append(event)
-            elif isinstance(event, Text) and self._growing is not None:
-                yield from _text(self._growing.feed(event.text))
             else:
-                if isinstance(event, Call):
-                    self._given.append(event)
-                yield event
+                yield from self._shown(event)
+
+    def _shown(self, event: Event) -> Iterator[Event]:
+        if isinstance(event, Text) and self._growing is not None:
+            yield from _text(self._growing.feed(event.text))
+            return
+        self._called = self._called or isinstance(event, Call)
+        self._spoken = self._spoken or isinstance(event, Text)
+        yield event
+
+    def _as_written(self, held: Sequence[Event]) -> Sequence[Event]:
+        """Return what was held, the text of broken calls in its place, and those calls."""
+        broken = [event for event in held if isinstance(event, InvalidCall)]
+        texts = [_text(e.raw) if isinstance(e, InvalidCall) else [e] for e in held]
+        return [*(event for each in texts for event in each), *self._broken, *broken]
 
     # -- what becomes of a reply that has ended ----------------------------------------
 
     def _judge(self) -> Sequence[Event]:
         """Decide: hand out what was held, ask once more, or raise."""
-        if self._mended is not None:
-            return self._end_mending(self._mended)
+        if self._first is not None:
+            return self._judge_correction(self._first)
         self._length = self._reply.is_cut_off
         if self._growing is not None:
             text = _text(self._growing.flush())
@@ -248,7 +255,7 @@ class Turn:
         if len(self.exchanges) < 2:
             return self._ask(self._why_not(invalid))
         if not self._rules.insistent:
-            return [*self._released(), *self._broken]
+            return self._as_written(self._held)
         raise no_forced_call(
             [event.error for event in invalid],
             self._reply.said,
@@ -267,26 +274,29 @@ class Turn:
         return self._ask(ask_for_valid_object(found.problem))
 
     def _mend(self) -> Sequence[Event]:
-        """Ask once more for calls that cannot be carried out, if that may be."""
-        full = bool(self._given) and not self._rules.parallel
-        if not self._broken or full or self._reply.cut_by == "length" or len(self.exchanges) > 1:
-            return self._broken
-        self._mended = []
-        return self._ask(self._why_not(self._broken))
+        """Ask once more for calls that cannot be read, where no other came."""
+        broken = [event for event in self._held if isinstance(event, InvalidCall)]
+        if not broken or self._reply.cut_by == "length" or len(self.exchanges) > 1:
+            return self._as_written(self._held)
+        self._first = self._held
+        return self._ask(self._why_not(broken))
 
-    def _end_mending(self, calls: Sequence[Call]) -> Sequence[Event]:
-        if not calls:
-            return self._broken  # and the answer ended as the first reply did
+    def _judge_correction(self, first: Sequence[Event]) -> Sequence[Event]:
+        """Hand out the calls that came for the broken ones, or the words, or those themselves."""
+        prose = [event for event in first if not isinstance(event, InvalidCall)]
+        calls = [event for event in self._held if isinstance(event, Call)]
+        words = "".join(event.text for event in self._held if isinstance(event, Text)).strip()
+        still_broken = any(isinstance(event, InvalidCall) for event in self._held)
+        if not calls and (still_broken or not words):
+            return self._as_written(first)  # and the answer ended as the first reply did
         self._length = self._reply.is_cut_off
-        self._given += calls
-        return calls
-
-    def _is_new(self, call: Call) -> bool:
-        """Say whether a call of the corrected reply was not handed out with the first one."""
-        said = any((c.name, c.arguments) == (call.name, call.arguments) for c in self._given)
-        if said:
-            _logger.debug("Left out a repeated call of %r in a corrected reply", call.name)
-        return not said
+        self._called = bool(calls)
+        if calls:
+            return [*prose, *calls]
+        if self._rules.schema is not None:
+            words = self._rules.schema.read(words).text
+        spoken = self._spoken or any(isinstance(event, Text) for event in prose)
+        return [*prose, Text(f"\n\n{words}" if spoken else words)]
 
     # -- what is asked once more -------------------------------------------------------
 
@@ -305,8 +315,7 @@ class Turn:
     def _why_not(self, broken: Sequence[InvalidCall]) -> str:
         if not broken:
             return ask_for_call(list(self._rules.tools))
-        problems = [event.error for event in broken]
-        return ask_for_valid_call(problems, [(c.name, c.arguments) for c in self._given])
+        return ask_for_valid_call([event.error for event in broken])
 
     # -- what is known of the whole ----------------------------------------------------
 
@@ -314,7 +323,7 @@ class Turn:
     def finish_reason(self) -> str:
         if self._length:
             return "length"
-        return "tool_calls" if self._given else "stop"
+        return "tool_calls" if self._called else "stop"
 
     def usage(self, count: Count) -> UsageMetadata:
         """Count what went over the wire, in both directions, a correction included.
@@ -339,7 +348,7 @@ class _Reply:
     """
 
     def __init__(self, rules: Rules, count: Count | None) -> None:
-        self._call_schema = rules.call_schema
+        self._rules = rules
         judged = {n: s for n, s in rules.tools.items() if n not in rules.classes}
         self._judges = {name: Schema(name, schema) for name, schema in judged.items()}
         # Stop texts end prose; a reply that is not read is nothing else.
@@ -383,17 +392,29 @@ class _Reply:
         return [self._checked(event) for event in events if not isinstance(event, Discard)]
 
     def _checked(self, event: Event) -> Event:
-        """Make a call invalid that does not fit, where LangChain would not check it."""
+        """Judge a call as far as LangChain does not: its name if it must come, its arguments."""
         if not isinstance(event, Call):
             return event
-        schema = self._call_schema or self._judges.get(event.name)
+        rules = self._rules
+        if event.name not in rules.tools:
+            return self._unknown(event)
+        schema = rules.call_schema or self._judges.get(event.name)
         if schema is None:
             return event
         arguments, problem = schema.fitted(event.arguments)
         if problem is None:
             return replace(event, arguments=arguments)
-        error = f"The arguments are not valid: {problem}."
-        return InvalidCall(event.id, event.name, to_json(event.arguments), error, event.raw)
+        return _invalid(event, f"The arguments are not valid: {problem}.")
+
+    def _unknown(self, call: Call) -> Event:
+        """Take a call of the object's name for the object; refuse others where one must come."""
+        schema = self._rules.schema
+        if schema is not None and call.name == schema.name:
+            return Text(to_json(call.arguments))
+        if not self._rules.forced:
+            return call  # LangChain answers it with the names that there are
+        known = ", ".join(self._rules.tools)
+        return _invalid(call, f"{call.name} may not be called here. Call: {known}.")
 
     @property
     def cut_by(self) -> Literal["stop", "length"] | None:
@@ -452,6 +473,10 @@ class _StopTexts:
             else:
                 yield from _text(self._cutter.flush())
                 yield event
+
+
+def _invalid(call: Call, error: str) -> InvalidCall:
+    return InvalidCall(call.id, call.name, to_json(call.arguments), error, call.raw)
 
 
 def _answer(text: str, schema: Schema) -> str:

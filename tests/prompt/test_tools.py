@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from langchain_core.tools import Tool, tool
 from pydantic import BaseModel, Field
 
-from langchain_ai365vip._parsing.old_parser import Call, InvalidCall, Text, ToolCallParser
+from langchain_ai365vip._parsing.events import Call, InvalidCall, Text
+from langchain_ai365vip._parsing.parser import ToolCallParser
 from langchain_ai365vip._prompt.corrections import (
     ask_for_call,
     ask_for_valid_call,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from langchain_ai365vip._parsing.old_parser import Call, Event, InvalidCall, Reasoning, Text
+from langchain_ai365vip._parsing.events import Call, Event, InvalidCall, Reasoning, Text
 from langchain_ai365vip._turn.objects import Schema
 from langchain_ai365vip._turn.turn import Rules, Turn
 from langchain_ai365vip._wire.payload import chat_payload
@@ -19,7 +19,7 @@ ASKED = chat_payload(model="m", messages=[{"role": "user", "content": "Hi"}], pr
 ADD: dict[str, Any] = {
     "add": {
         "type": "object",
-        "properties": {"a": {"type": "integer"}},
+        "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}},
         "required": ["a"],
     }
 }
@@ -29,7 +29,7 @@ def call(arguments: str) -> str:
     return f'<tool_call>{{"name": "add", "arguments": {arguments}}}</tool_call>'
 
 
-GOOD, OTHER, BROKEN = call('{"a": 1}'), call('{"a": 2}'), call('{"a": "no"}')
+GOOD, OTHER, BROKEN = call('{"a": 1}'), call('{"a": 2}'), call("[1, 2]")
 
 
 class Point(BaseModel):
@@ -125,8 +125,8 @@ def test_a_bound_on_tokens_ends_the_reply(tools: dict[str, Any]) -> None:
     [
         ([GOOD], ["Sure. ", {"a": 1}]),
         (["Sorry. ", GOOD, OTHER], ["Sure. ", {"a": 1}, {"a": 2}]),
-        ([BROKEN], ["Sure. ", InvalidCall]),
-        (["I cannot."], ["Sure. ", InvalidCall]),
+        ([BROKEN], ["Sure. ", BROKEN, InvalidCall]),
+        (["I cannot."], ["Sure. ", "\n\nI cannot."]),
     ],
     ids=["mended", "and another", "broken again", "words"],
 )
@@ -136,20 +136,26 @@ def test_a_broken_call_is_asked_for_once_more(second: list[str], expected: list[
     assert shown(before) == ["Sure. "]
     said, asked = last_words(turn)
     assert said == "Sure. " + BROKEN
-    assert "integer" in asked
+    assert "not a JSON object" in asked
     assert shown([*before, *answer(turn, second)]) == expected
     assert len(turn.exchanges) == 2
 
 
-def test_a_call_that_was_handed_out_is_not_handed_out_again() -> None:
+def test_a_broken_call_beside_a_good_one_is_not_asked_for() -> None:
     turn = Turn(ASKED, Rules(tools=ADD))
-    assert shown(answer(turn, [GOOD, BROKEN], [GOOD, OTHER])) == [{"a": 1}, {"a": 2}]
+    assert shown(answer(turn, [BROKEN, "So: ", GOOD])) == ["So: ", {"a": 1}, InvalidCall]
+
+
+def test_what_follows_a_broken_call_waits_to_stand_behind_its_text() -> None:
+    turn = Turn(ASKED, Rules(tools=ADD))
+    assert shown([*turn.feed("Hm. "), *turn.feed(BROKEN), *turn.feed("Well.")]) == ["Hm. "]
+    assert shown([*turn.end(), *answer(turn, [BROKEN])]) == [BROKEN, "Well.", InvalidCall]
 
 
 def test_a_correction_that_fails_takes_nothing_away() -> None:
     turn = Turn(ASKED, Rules(tools=ADD))
     assert shown([*turn.feed(BROKEN), *turn.end(), *turn.feed("So")]) == []
-    assert shown(turn.fail(AI365VIPConnectionError("gone"))) == [InvalidCall]
+    assert shown(turn.fail(AI365VIPConnectionError("gone"))) == [BROKEN, InvalidCall]
     assert turn.request is None
     assert [exchange.said for exchange in turn.exchanges] == [BROKEN, "So"]
 
@@ -180,7 +186,7 @@ def test_a_forced_call_that_does_not_come_is_an_error(second: str) -> None:
 
 def test_or_the_reply_as_it_is_where_errors_are_not_raised() -> None:
     turn = Turn(ASKED, Rules(tools=ADD, forced=True, insistent=False))
-    assert shown(answer(turn, ["No."], ["Never. ", BROKEN])) == ["Never. ", InvalidCall]
+    assert shown(answer(turn, ["No."], ["Never. ", BROKEN])) == ["Never. ", BROKEN, InvalidCall]
 
 
 def test_an_object_is_handed_out_whole_and_nothing_else() -> None:

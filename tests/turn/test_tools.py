@@ -137,7 +137,7 @@ def test_a_call_that_cannot_be_read_is_asked_for_again_in_the_same_run(
 def test_a_call_that_stays_unreadable_is_an_invalid_tool_call_with_its_error(
     endpoint: Endpoint, model: ChatAI365VIP
 ) -> None:
-    endpoint.pieces = in_turn(["Sure: ", BROKEN], [BROKEN], ["Sure: ", BROKEN], ["No."])
+    endpoint.pieces = in_turn(["Sure: ", BROKEN], [BROKEN], ["Sure: ", BROKEN], [BROKEN])
     bound = model.bind_tools([add])
     message = bound.invoke("x")
     assert message.tool_calls == []
@@ -148,6 +148,7 @@ def test_a_call_that_stays_unreadable_is_an_invalid_tool_call_with_its_error(
     assert whole.tool_calls == []
     (invalid,) = whole.invalid_tool_calls
     assert "not a JSON object" in (invalid["args"] or "")
+    assert message.text == whole.text == f"Sure: {BROKEN}"
     assert endpoint.requests == 4
 
 
@@ -156,7 +157,7 @@ def test_a_failed_question_for_a_better_call_does_not_take_the_reply_away(
 ) -> None:
     endpoint.pieces = in_turn(["Sure: ", BROKEN], [])
     whole = merged(model.bind_tools([add]).stream("x"))
-    assert whole.text == "Sure: "
+    assert whole.text == f"Sure: {BROKEN}"
     assert len(whole.invalid_tool_calls) == 1
     assert "Could not ask again" in caplog.text
 
