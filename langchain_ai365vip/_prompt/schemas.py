@@ -331,7 +331,8 @@ def _typed_dict(cls: Any, done: dict[Any, Any]) -> Any:
         if needed and default is ...:
             required.add(name)
         kind = _replaced(kind, done)
-        new.__annotations__[name] = Annotated[(kind, *details)] if details else kind
+        parts = (kind, *details)
+        new.__annotations__[name] = Annotated[parts] if details else kind
     new.__required_keys__ = frozenset(required)
     new.__optional_keys__ = frozenset(hints.keys() - required)
     new.__doc__, new.__module__ = description, cls.__module__
