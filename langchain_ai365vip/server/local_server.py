@@ -9,6 +9,7 @@ import os
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing, suppress
@@ -33,6 +34,8 @@ LINGERING_TIME: Final = 1.0
 _LOOK_EVERY: Final = 0.05
 _BACKLOG: Final = 1024
 _STOPPING_TIME: Final = 10.0
+# Calls of synchronous models at a time, those that their client has left among them.
+_MOST_THREADS: Final = 32
 _ELSEWHERE: Final = (
     " Pass another port (port=0 takes a free one), or as host an address of this machine."
 )
@@ -279,25 +282,48 @@ async def _stop_accepting(listener: asyncio.Server) -> None:
 
 
 class _DaemonThreads(ThreadPoolExecutor):
-    """A thread for each call of a synchronous model, so that one that blocks holds no exit.
+    """A few threads for the calls of synchronous models, none of which holds an exit.
 
-    A pool's own threads are joined when the loop and when the interpreter ends. It is a
-    `ThreadPoolExecutor` because an event loop takes no other for its default one.
+    A client that leaves cannot take its call along, so calls are bounded here: those that find
+    no thread wait for one, or for their own client to leave. A pool's own threads are joined
+    when the loop and when the interpreter ends. It is a `ThreadPoolExecutor` because an event
+    loop takes no other for its default one.
     """
+
+    def __init__(self) -> None:
+        super().__init__(_MOST_THREADS)
+        self._lock = threading.Lock()
+        self._running = 0
+        self._waiting: deque[Callable[[], None]] = deque()
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         future: Future[T] = Future()
-
-        def call() -> None:
-            if not future.set_running_or_notify_cancel():
-                return
-            try:
-                future.set_result(fn(*args, **kwargs))
-            except BaseException as error:  # of any kind: it belongs to who waits for the call
-                future.set_exception(error)
-
-        threading.Thread(target=call, daemon=True, name="ai365vip-model").start()
+        with self._lock:
+            if self._running < _MOST_THREADS:
+                threading.Thread(target=self._work, daemon=True, name="ai365vip-model").start()
+                self._running += 1
+            self._waiting.append(partial(_fulfil, future, partial(fn, *args, **kwargs)))
         return future
+
+    def _work(self) -> None:
+        while (call := self._next()) is not None:
+            call()
+
+    def _next(self) -> Callable[[], None] | None:
+        with self._lock:
+            if self._waiting:
+                return self._waiting.popleft()
+            self._running -= 1
+            return None
+
+
+def _fulfil(future: Future[T], call: Callable[[], T]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        future.set_result(call())
+    except BaseException as error:  # of any kind: it belongs to who waits for the call
+        future.set_exception(error)
 
 
 def _is_worth_logging(record: logging.LogRecord) -> bool:

@@ -373,6 +373,40 @@ def test_stopping_does_not_wait_for_a_synchronous_model(waiting: Callable[..., A
         assert isinstance(asked.exception(30), AI365VIPConnectionError)
 
 
+async def test_clients_that_leave_a_synchronous_model_do_not_pile_up_its_calls() -> None:
+    begun, release = threading.Semaphore(0), threading.Event()
+    counting, running, most = threading.Lock(), 0, 0
+
+    def model(_: Any) -> str:
+        nonlocal running, most
+        with counting:
+            running += 1
+            most = max(most, running)
+        begun.release()
+        release.wait()
+        with counting:
+            running -= 1
+        return "late"
+
+    with LocalServer(model) as server:
+        client = Client.of(server.base_url)
+
+        try:
+            for _ in range(32):
+                _, writer = await client.connect()
+                writer.write(client.request(chat_body()))
+                assert await asyncio.to_thread(begun.acquire, timeout=30)
+                writer.close()
+            patient = [asyncio.create_task(client.ask()) for _ in range(8)]
+            assert await asyncio.to_thread(wait_until, lambda: server.requests == 40)
+            for _ in range(8):  # rounds of its loop, in which they would begin
+                await client.ask(path="/healthz", method="GET")
+        finally:
+            release.set()
+        assert [(await each).chunks for each in patient] == [[b"late", b""]] * 8
+    assert most == 32
+
+
 @pytest.mark.processes
 def test_a_synchronous_model_does_not_keep_the_interpreter_from_ending() -> None:
     script = """
