@@ -28,7 +28,6 @@ faults:  ## the fault matrix, played to ChatOpenAI
 	$(RUN) --group peers python -m tests.faults --peer openai
 docs:  ## the generated parts of the READMEs
 	$(RUN) python -m tests.generated
-	$(RUN) python -m tests.faults --write
 notebooks:  ## run them and write their outputs
 	$(RUN) --group demo --group heavy python -m tests.notebooks
 heavy:

@@ -24,6 +24,7 @@ BENCHMARKS: Final = Path(__file__).parent / "benchmarks" / "README.md"
 DOCUMENTS: Final = (
     README,
     BENCHMARKS,
+    Path(__file__).parent / "faults" / "README.md",
     _PACKAGE / "README.md",
     _PACKAGE / "server" / "README.md",
 )
@@ -102,6 +103,13 @@ def _attacks() -> str:
     return attack_table().strip() + "\n"
 
 
+def _faults() -> str:
+    """Return the faults of the wire that the tests play, and what comes of each."""
+    from tests.faults.table import markdown
+
+    return markdown()
+
+
 def _ray() -> str:
     """Return the figures of the last `test_batch_ray --measure`."""
     from tests.batch.test_ray import workers_table
@@ -123,6 +131,7 @@ PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "rooms": _rooms,
     "modules": _modules,
     "attacks": _attacks,
+    "faults": _faults,
     "ray": _ray,
     "benchmarks": _benchmarks,
 }

@@ -1,11 +1,11 @@
-"""`python -m tests.faults --table` prints the README's table, `--peer openai` a peer's matrix."""
+"""`python -m tests.faults --table` prints the table, `--peer openai` a peer's matrix."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
-from tests.faults.table import markdown, peer_rows, write_to_readme
+from tests.faults.table import markdown, peer_rows
 from tests.faults.wires import OPENAI
 
 
@@ -14,13 +14,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--table", action="store_true", help="our outcomes, as Markdown")
-    what.add_argument("--write", action="store_true", help="put that table into the README")
     what.add_argument("--peer", choices=["openai"], help="the shared faults, played to a peer")
     asked = parser.parse_args()
     if asked.table:
         sys.stdout.write(markdown())
-    elif asked.write:
-        write_to_readme()
     else:
         _print_peer()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from langchain_core.exceptions import ModelError
@@ -18,20 +17,7 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
 
-README = Path(__file__).parents[2] / "README.md"
-_BEGIN, _END = "<!-- faults: begin -->\n", "<!-- faults: end -->"
 _BEGUN_ONLY = PIECES[0]
-
-
-def in_readme() -> str:
-    """Return the table that the README holds now."""
-    return README.read_text("utf-8").partition(_BEGIN)[2].partition(_END)[0]
-
-
-def write_to_readme() -> None:
-    """Put the table into the README, between its marks."""
-    before, begin, rest = README.read_text("utf-8").partition(_BEGIN)
-    README.write_text(before + begin + markdown() + _END + rest.partition(_END)[2], "utf-8")
 
 
 def markdown() -> str:
