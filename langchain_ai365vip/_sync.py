@@ -234,15 +234,22 @@ async def _next_of(items: AsyncGenerator[T, None]) -> T | _Ended:
     return await anext(items, _Ended(None))
 
 
-def _refuse_inside_a_loop() -> None:
+def on_event_loop() -> bool:
+    """Say whether the caller's thread runs an event loop, which must not be blocked."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return
-    raise RuntimeError(
-        "A sync call of ChatAI365VIP inside an event loop needs a thread, and none can be started: "
-        "the interpreter is shutting down, or the system's limit is reached. Use the async method."
-    )
+        return False
+    return True
+
+
+def _refuse_inside_a_loop() -> None:
+    if on_event_loop():
+        raise RuntimeError(
+            "A sync call of ChatAI365VIP inside an event loop needs a thread, and none can be "
+            "started: the interpreter is shutting down, or the system's limit is reached. Use the "
+            "async method."
+        )
 
 
 def run(make: Callable[[], Coroutine[Any, Any, T]]) -> T:

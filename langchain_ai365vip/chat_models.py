@@ -80,7 +80,7 @@ from langchain_ai365vip._wire.facts import (
     SpecialTokens,
 )
 from langchain_ai365vip._wire.payload import chat_payload, check_special_tokens
-from langchain_ai365vip._wire.tokens import best_counter, loaded_counter, token_ids
+from langchain_ai365vip._wire.tokens import best_counter, token_ids
 from langchain_ai365vip.errors import AI365VIPError
 
 if TYPE_CHECKING:
@@ -704,7 +704,7 @@ class ChatAI365VIP(BaseChatModel):
         """
         if self.custom_get_token_ids is not None:
             return self.custom_get_token_ids(text)
-        return token_ids(text, self.model)
+        return token_ids(text, self.model, may_load=not _sync.on_event_loop())
 
     def get_num_tokens(self, text: str) -> int:
         """Count the tokens of a text: exactly with the extra `[tokens]`, else estimated.
@@ -714,7 +714,7 @@ class ChatAI365VIP(BaseChatModel):
         """
         if self.custom_get_token_ids is not None:
             return len(self.custom_get_token_ids(text))
-        return best_counter(self.model)(text)
+        return best_counter(self.model, may_load=not _sync.on_event_loop())(text)
 
     def get_num_tokens_from_messages(
         self,
@@ -734,7 +734,8 @@ class ChatAI365VIP(BaseChatModel):
     async def _counter(self, model: str) -> Callable[[str], int]:
         if self.custom_get_token_ids is not None:
             return self.get_num_tokens
-        return await loaded_counter(model)
+        # A vocabulary comes from disk.
+        return await asyncio.to_thread(best_counter, model)
 
     async def _usage(self, turn: Turn, model: str) -> UsageMetadata:
         count = await self._counter(model)

@@ -117,6 +117,15 @@ def test_a_module_imports_what_its_room_may(name: str) -> None:
             assert top in others | PYTHON, f"{name} may not import {imported}"
 
 
+@pytest.mark.parametrize(
+    "name", [name for name in FILES if room(name) in ("_parsing", "_wire", "_prompt")]
+)
+def test_rooms_without_io_wait_for_nothing(name: str) -> None:
+    assert not {"asyncio", "socket", "ssl", "http", "subprocess"} & {
+        imported.split(".")[0] for imported in imports(FILES[name])
+    }
+
+
 @pytest.mark.parametrize("name", [name for name in FILES if room(name) == "cli"])
 def test_the_command_line_goes_through_the_doors(name: str) -> None:
     for imported in imports(FILES[name]):

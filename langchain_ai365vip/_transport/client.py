@@ -197,7 +197,7 @@ class AI365VIP:
             max_retries=max_retries,
         )
         model = cls.get_model(model)
-        cutter = ReplyCutter(stop or (), max_tokens, best_counter(model))
+        cutter = ReplyCutter(stop or (), max_tokens, best_counter(model, may_load=False))
         payload = _payload(
             messages,
             system_prompt,

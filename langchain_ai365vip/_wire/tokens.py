@@ -1,13 +1,12 @@
 """Counting tokens: exactly, by a safe upper bound, or by an estimate. No LangChain.
 
 Exact counting needs the extra `tokens` and a model whose vocabulary is known. Its first
-use loads it from disk (about half a second), so on a thread that runs an event loop it is not
-at hand until somebody has called `load` elsewhere, as in `await asyncio.to_thread(load)`.
+use loads it from disk (about half a second): who must not block, as on an event loop, passes
+`may_load=False`, and has it only once somebody has called `load` on another thread.
 """
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import math
 import re
@@ -79,39 +78,31 @@ def _read(encoding: Encoding) -> Encode | None:
     return partial(_encode_in_pieces, library.get_encoding(encoding).encode)
 
 
-def encoder(encoding: Encoding) -> Encode | None:
+def encoder(encoding: Encoding, *, may_load: bool = True) -> Encode | None:
     """Return the function that turns text into token ids, or `None` if it is not at hand."""
-    if encoding not in _encoders and not _on_event_loop():
+    if may_load:
         load(encoding)
     return _encoders.get(encoding)
 
 
-def exact_counter(model: str) -> Count | None:
+def exact_counter(model: str, *, may_load: bool = True) -> Count | None:
     """Return what counts this model's tokens exactly, or `None` if nothing at hand does."""
     encoding = encoding_of(model)
-    return None if encoding is None else _counter(encoding)
+    return None if encoding is None else _counter(encoding, may_load)
 
 
 def server_counter() -> Count | None:
     """Return what counts as the reference server does when it trims, or `None`."""
-    return _counter(SERVER_ENCODING)
+    return _counter(SERVER_ENCODING, may_load=True)
 
 
-def _counter(encoding: Encoding) -> Count | None:
-    encode = encoder(encoding)
+def _counter(encoding: Encoding, may_load: bool) -> Count | None:
+    encode = encoder(encoding, may_load=may_load)
     return None if encode is None else partial(_count, encode)
 
 
 def _count(encode: Encode, text: str) -> int:
     return len(encode(text))
-
-
-def _on_event_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 # bpe-openai refuses texts of a million characters or more than 200,000 tokens; this many
@@ -206,29 +197,21 @@ def _weight(character: str, encoding: Encoding) -> float:
     return row[_COLUMN[encoding]]
 
 
-def best_counter(model: str) -> Count:
+def best_counter(model: str, *, may_load: bool = True) -> Count:
     """Return the exact counter if it is at hand, else the estimate for that model."""
-    return exact_counter(model) or partial(
+    return exact_counter(model, may_load=may_load) or partial(
         estimate_tokens, encoding=encoding_of(model) or SERVER_ENCODING
     )
 
 
-async def loaded_counter(model: str) -> Count:
-    """Return `best_counter(model)`, its vocabulary read in a thread if need be."""
-    encoding = encoding_of(model)
-    if encoding is not None and encoding not in _encoders:
-        await asyncio.to_thread(load, encoding)
-    return best_counter(model)
-
-
-def token_ids(text: str, model: str) -> list[int]:
+def token_ids(text: str, model: str, *, may_load: bool = True) -> list[int]:
     """Return a text's token ids.
 
     They are the model's own for OpenAI's models with the extra `tokens`; for other models
-    with that extra, those of cl100k_base; without it (or before it is loaded, on an event
-    loop) the UTF-8 bytes, which are the tokens of a vocabulary that merges nothing.
+    with that extra, those of cl100k_base; without it (or before it is loaded) the UTF-8
+    bytes, which are the tokens of a vocabulary that merges nothing.
     """
-    encode = encoder(encoding_of(model) or SERVER_ENCODING)
+    encode = encoder(encoding_of(model) or SERVER_ENCODING, may_load=may_load)
     return list(text.encode("utf-8", "surrogatepass")) if encode is None else encode(text)
 
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from langchain_core.language_models import ModelProfile
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
+from langchain_ai365vip import ChatAI365VIP
 from langchain_ai365vip._profiles import model_profile
 from langchain_ai365vip._prompt.messages import count_message_tokens, to_wire
 from langchain_ai365vip._prompt.tools import describe_tools, tool_reminder
@@ -177,18 +178,28 @@ def test_a_vocabulary_is_loaded_when_first_needed() -> None:
 
 
 @pytest.mark.usefixtures("nothing_loaded")
-async def test_on_an_event_loop_nothing_blocks_until_a_thread_has_loaded() -> None:
+def test_who_must_not_block_has_estimates_until_it_is_loaded() -> None:
     text = "hello wonderful world, how are you?"
+    assert exact_counter("gpt-4", may_load=False) is None
+    assert best_counter("gpt-4", may_load=False)(text) == estimate_tokens(text)
+    assert token_ids("hé", "gpt-4", may_load=False) == [0x68, 0xC3, 0xA9]
+    assert load()
+    count = exact_counter("gpt-4", may_load=False)
+    assert count is not None
+    assert best_counter("gpt-4", may_load=False)(text) == count(text) == 8
+    assert token_ids("hello world", "gpt-4", may_load=False) == [15339, 1917]
+
+
+@pytest.mark.usefixtures("nothing_loaded")
+async def test_on_an_event_loop_a_model_counts_without_blocking_it() -> None:
+    text = "hello wonderful world, how are you?"
+    model = ChatAI365VIP(model="gpt-4")
     with blockbuster_ctx():
-        assert exact_counter("gpt-4") is None
-        assert server_counter() is None
-        assert best_counter("gpt-4")(text) == estimate_tokens(text)
-        assert token_ids("hé", "gpt-4") == [0x68, 0xC3, 0xA9]
-        assert await asyncio.to_thread(load)
-        count = exact_counter("gpt-4")
-        assert count is not None
-        assert best_counter("gpt-4")(text) == count(text) == 8
-        assert token_ids("hello world", "gpt-4") == [15339, 1917]
+        assert model.get_num_tokens(text) == estimate_tokens(text)
+        assert model.get_token_ids("hé") == [0x68, 0xC3, 0xA9]
+        assert await asyncio.to_thread(model.get_num_tokens, text) == 8
+        assert model.get_num_tokens(text) == 8
+        assert model.get_token_ids("hello world") == [15339, 1917]
 
 
 @pytest.mark.usefixtures("without_the_extra")
