@@ -122,9 +122,14 @@ class Terminal:
 
     def rest(self) -> str:
         """Read to the end of the process."""
-        with contextlib.suppress(OSError):
-            while data := os.read(self._master, 65536):
+        with contextlib.suppress(OSError):  # EIO: the other end is closed
+            while select.select([self._master], [], [], PATIENCE)[0]:
+                data = os.read(self._master, 65536)
+                if not data:
+                    break
                 self._seen += self._decoded(data)
+            else:
+                raise AssertionError(f"the process does not end: {self._seen!r}")
         return self._seen
 
     def __enter__(self) -> Terminal:
