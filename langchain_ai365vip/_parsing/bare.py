@@ -29,11 +29,12 @@ from langchain_ai365vip._parsing.calls import (
 )
 from langchain_ai365vip._parsing.json_text import read_json
 from langchain_ai365vip._parsing.json_values import Candidate, JsonReader, Value, split
-from langchain_ai365vip._parsing.marks import CLOSE, END, HALF, HEAD, OPEN, Found, Marks
+from langchain_ai365vip._parsing.marks import CLOSE, END, HALF, HEAD, LINE, OPEN, TAG, Found, Marks
 from langchain_ai365vip._parsing.shapes import CallReader
 from langchain_ai365vip._parsing.source import SPACE, Pull, Source
 
 _CALL_KEYS: Final = frozenset({*NAME_KEYS, *ARGUMENT_KEYS, *WRAPPER_KEYS, *META_KEYS})
+_BEGINS: Final = frozenset({OPEN, HEAD, LINE, TAG})
 _CALL_TYPES: Final = frozenset({"function", "function_call", "tool_call", "tool_use"})
 _STRING = {'"': re.compile(r'[^"\\\n{}\[\]]*'), "'": re.compile(r"[^'\\\n{}\[\]]*")}
 _SEPARATORS = re.compile(r"[\s,;]*")
@@ -113,8 +114,9 @@ class BareReader:
                 bare.good = bool(bare.items)
                 return bare
             elif not (bare.items and (yield from self._end_token())):
-                bare.closed = bool(bare.items) and (yield from self._closes())
-                if bare.closed or not (yield from self._item(bare)):
+                closes = bool(bare.items) and (yield from self._closes())
+                bare.closed = closes and not fenced
+                if bare.closed or not (closes or (yield from self._item(bare))):
                     return bare
             if bare.items and bare.items[-1].cut_off:
                 bare.good = True
@@ -129,18 +131,21 @@ class BareReader:
         return len(ticks) >= 3 and ("\n" in space or after in ("{", "[", "<", ""))
 
     def _end_token(self) -> Pull[bool]:
-        return (yield from self._marks.read({END})) is not None
+        mark = yield from self._marks.read({END, *_BEGINS})
+        if mark is not None and END not in mark.kinds:
+            self._source.back(mark.raw)
+        return mark is not None and END in mark.kinds
 
     def _closes(self) -> Pull[bool]:
         mark = yield from self._marks.read({CLOSE, HALF})
-        if mark is not None and CLOSE in mark.kinds:
+        if mark is not None and CLOSE in mark.kinds and not self._fence:
             self._source.back(mark.raw)
         return mark is not None
 
     def _item(self, bare: Bare) -> Pull[bool]:
         """Read one call; False where there is none."""
         char = yield from self._source.peek()
-        if self._fence and (mark := (yield from self._marks.read({OPEN, HEAD}))):
+        if self._fence and (mark := (yield from self._marks.read(_BEGINS))):
             item = yield from self._marked(mark)
         elif char in ("{", "["):
             item = yield from self._bracket()

@@ -139,7 +139,8 @@ class FieldsReader:
                 return
         text = yield from (self._tagged(end) if end else self._text())
         if text is not None:
-            text = text.removeprefix("\n").removesuffix("\n")
+            if text[:1] == "\n":  # a text on lines of its own
+                text = text[1:].removesuffix("\n")
             self._found.given.append(Field(name, text, mark.is_text))
 
     # --- where a text ends ------------------------------------------------------------------
@@ -238,7 +239,7 @@ class FieldsReader:
         if (text.unclosed and in_doubt) or (self._unclosed and text.stray):
             self._found.torn = True
             return None
-        return value
+        return value.removesuffix("\n") if text.unclosed else value
 
     def _tagged(self, end: str) -> Pull[str | None]:
         """Read a text up to the tag that ends it, which has the parameter's name."""

@@ -8,7 +8,17 @@ from bisect import bisect_left
 from dataclasses import dataclass, field, replace
 
 from langchain_ai365vip._parsing.json_text import joins_strings
-from langchain_ai365vip._parsing.marks import CLOSE, END, HEAD, OPEN, RESULT, STARTS, Found, Marks
+from langchain_ai365vip._parsing.marks import (
+    CLOSE,
+    END,
+    HALF,
+    HEAD,
+    OPEN,
+    RESULT,
+    STARTS,
+    Found,
+    Marks,
+)
 from langchain_ai365vip._parsing.source import SPACE, Pull, Source
 
 _PLAIN_JSON = re.compile(r"""[^"'{}\[\]<]*""")
@@ -185,7 +195,7 @@ class JsonReader:
             between = yield from source.collect(_BETWEEN)
             candidate.add(between)
             char = yield from source.peek()
-            if char in STARTS and (mark := (yield from self._mark())):
+            if char in STARTS and (mark := (yield from self._mark(HALF))):
                 return mark
             if char and char in "\"'":
                 candidate.clean = False
@@ -229,8 +239,8 @@ class JsonReader:
     def _run(self, pattern: re.Pattern[str], candidate: Candidate) -> Pull[None]:
         yield from self._source.run(pattern, candidate.add)
 
-    def _mark(self) -> Pull[Found | None]:
-        return (yield from self._marks.read(_ENDS)) if self._marks is not None else None
+    def _mark(self, *more: str) -> Pull[Found | None]:
+        return (yield from self._marks.read({*_ENDS, *more})) if self._marks is not None else None
 
     def _quoted(self, candidate: Candidate) -> Pull[Found | None]:
         """Read a string where one may stand; elsewhere a quotation mark is only that."""

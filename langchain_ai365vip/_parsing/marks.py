@@ -78,6 +78,12 @@ def own(text: str) -> str:
         text = text[: ends[0]]
 
 
+def ends_thought(begin: Found, end: Found) -> bool:
+    """Say whether reasoning that began with one mark ends with another."""
+    wanted = THOUGHT_ENDS.get(begin.mark, "</think>")
+    return wanted in (end.mark, without_namespace(end.mark))
+
+
 class Found(NamedTuple):
     """A mark in a text.
 
@@ -114,7 +120,7 @@ def _table(marks: Iterable[tuple[str, str]]) -> _Table:
 def _marks_of(form: Form) -> Iterator[tuple[str, str]]:
     is_tag = form.open.endswith("<")
     if form.open and not is_tag:
-        yield form.open, LINE if form.lines else HEAD if form.head.endswith(">") else OPEN
+        yield form.open, LINE if form.lines else HEAD if form.head.rstrip().endswith(">") else OPEN
         yield _slot_end(form.head), SLOT
     yield form.section[0], OPEN
     for mark in (form.section[1], "" if is_tag else form.close):
@@ -130,7 +136,7 @@ def _marks_of(form: Form) -> Iterator[tuple[str, str]]:
 
 
 def _slot_end(slot: str) -> str:
-    found = re.search(r"<\S+>\Z", slot)
+    found = re.search(r"<\S+>\Z", slot.rstrip())
     return found[0] if found else ""
 
 

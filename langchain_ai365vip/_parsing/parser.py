@@ -62,7 +62,9 @@ from langchain_ai365vip._parsing.json_values import Candidate, Value, split
 from langchain_ai365vip._parsing.marks import (
     CHANNEL_MARK,
     CLOSE,
+    CUT,
     END,
+    HALF,
     HEAD,
     LINE,
     OPEN,
@@ -94,6 +96,7 @@ _LINE = re.compile(r"[^\n]*")
 _INFO = re.compile(r"[^\n`]*")
 _RUN = {"`": re.compile("`*"), "~": re.compile("~*")}
 _SPAN = {True: re.compile(r"[^`\n]*"), False: re.compile(r"[^`]*")}
+_SHORTEST: Final = 3  # of a mark that the reply's end cuts behind a call, to be none of the text
 _BARE_STARTS: Final = frozenset("{[`~")
 _THOUGHT_END_MARKS: Final = frozenset(THOUGHT_ENDS.values())
 
@@ -109,7 +112,7 @@ def _wanted(
         wanted |= {THOUGHT, CHANNEL_MARK} if not thinking else set()
         wanted |= {RESULT} if any_call and not thinking else set()
     if any_call:
-        wanted |= {END, CLOSE} if closes else {END}
+        wanted |= {END, CLOSE, HALF, CUT} if closes else {END}
     return frozenset(wanted)
 
 
@@ -323,6 +326,7 @@ class ToolCallParser:
                 return read
         self._space(space, before_block=False)
         self._fresh = False
+        self._source.let_go()
         yield from self._prose(char)
         return False
 
@@ -360,7 +364,10 @@ class ToolCallParser:
             self._say(CHANNEL, mark.raw)
             self._any_block = True
             return True
-        if mark.kinds <= {CLOSE, END}:
+        if CUT in mark.kinds and len(mark.mark) < _SHORTEST:
+            self._no_call(space, mark.raw)
+            return False
+        if mark.kinds <= {CLOSE, END, HALF, CUT}:
             self._space(space, before_block=True)
             self._say(CLOSING_TAG, mark.raw)
             self._dangling = self._wrapped = False
@@ -376,6 +383,7 @@ class ToolCallParser:
     # --- reasoning -----------------------------------------------------------
 
     def _think(self, space: str, mark: Found) -> Pull[None]:
+        self._source.let_go()
         if self._reasoning:
             self._space(space, before_block=True)
             self._say(THINK_TAG, mark.raw)

@@ -347,12 +347,19 @@ class CallReader:
             if char == "]":
                 self._source.take()
                 break
-            if not (char.isalpha() or char == "_"):
+            if not (char.isalpha() or char == "_") or not (yield from self._is_call()):
                 break
         if all(reading.name not in self._tools for reading in read.readings):
             return Read()
         yield from self._ends(read)
         return read
+
+    def _is_call(self) -> Pull[bool]:
+        """Say whether a name and a bracket follow."""
+        name = yield from self._source.collect(_NAME)
+        char = yield from self._source.peek()
+        self._source.back(name)
+        return char == "("
 
     def _broken_python(self, read: Read, text: str) -> Pull[Read]:
         name = text.removeprefix("print(").partition("(")[0]

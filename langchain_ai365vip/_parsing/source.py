@@ -36,7 +36,7 @@ class Source:
         self.ended = False
         self.at = 0
         self.scanned = 0
-        self._held: list[str] = []
+        self._held: list[str] | None = None
 
     def feed(self, piece: str) -> None:
         """Go on with the next piece; the one before was taken as a whole."""
@@ -46,10 +46,14 @@ class Source:
         """Begin to note what is taken; `taken` was taken before and is a part of it."""
         self._held = [taken]
 
+    def let_go(self) -> None:
+        """Note no more of what is taken: it was passed on."""
+        self._held = None
+
     @property
     def held(self) -> str:
         """What was taken since `hold`."""
-        self._held = ["".join(self._held)]
+        self._held = ["".join(self._held or ())]
         return self._held[0]
 
     def more(self) -> Pull[bool]:
@@ -72,7 +76,8 @@ class Source:
         self.pos += 1
         self.at += 1
         self.scanned += 1
-        self._held.append(char)
+        if self._held is not None:
+            self._held.append(char)
         return char
 
     def run(self, pattern: re.Pattern[str], sink: Callable[[str], object]) -> Pull[None]:
@@ -82,7 +87,8 @@ class Source:
             end = found.end() if found is not None else self.pos
             if end > self.pos:
                 text = self.piece[self.pos : end]
-                self._held.append(text)
+                if self._held is not None:
+                    self._held.append(text)
                 self.at += len(text)
                 self.scanned += len(text)
                 self.pos = end

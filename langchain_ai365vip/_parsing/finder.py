@@ -1,0 +1,107 @@
+"""Finds JSON objects in prose, while it arrives."""
+
+from __future__ import annotations
+
+import re
+
+from langchain_ai365vip._parsing.json_values import Candidate, JsonReader
+from langchain_ai365vip._parsing.marks import STARTS, THOUGHT, THOUGHT_END, Marks, ends_thought
+from langchain_ai365vip._parsing.source import SPACE, Pull, Source
+
+_NAME = re.compile(r"\w*")
+_TEXT = re.compile("[^" + re.escape("".join(sorted(STARTS))) + "]*")
+_NOT_OPENING = {"{": re.compile(r"[^{]*"), "[": re.compile(r"[^\[]*")}
+_ITEM_STARTS = "{[\"'-0123456789"
+
+
+class ObjectFinder:
+    """A search for JSON objects in prose or code fences, after any reasoning.
+
+    Args:
+        source: Where the characters come from.
+        opening: `{` for objects, `[` for lists.
+        first_only: Stop reading after the first that is not empty.
+    """
+
+    def __init__(self, source: Source, opening: str, *, first_only: bool = False) -> None:
+        self._source = source
+        self._json = JsonReader(source)
+        self._marks = Marks(source, ())
+        self._opening = opening
+        self._first_only = first_only
+        self._skipped: list[str] = []
+        self.found: list[Candidate] = []
+
+    def run(self) -> Pull[None]:
+        """Read the text to its end."""
+        source = self._source
+        yield from self._skip_reasoning()
+        while (yield from source.more()):
+            yield from source.run(_NOT_OPENING[self._opening], self._skipped.append)
+            if (yield from source.more()):
+                yield from self._object()
+            if self._first_only and self.found:
+                return
+
+    def _object(self) -> Pull[None]:
+        candidate = Candidate(bare=True)
+        candidate.open(self._source.take())
+        begins = self._begins_like_object if self._opening == "{" else self._begins_like_list
+        if not (yield from begins(candidate)):
+            self._skipped += candidate.parts
+            return
+        self.found.append(candidate)
+        yield from self._json.value(candidate)
+        stopped = candidate.cut_off and (yield from self._source.more())  # by a tag
+        if stopped and not self._first_only:
+            self.found.pop()
+            self._skipped += candidate.parts
+
+    def _begins_like_object(self, candidate: Candidate) -> Pull[bool]:
+        """Say whether there is a key, quoted or not: other braces belong to prose or code."""
+        source = self._source
+        yield from source.run(SPACE, candidate.add)
+        char = yield from source.peek()
+        if char in ('"', "'"):
+            return True
+        if char == "}":
+            return not self._first_only  # empty: something better may follow
+        yield from source.run(_NAME, candidate.add)
+        yield from source.run(SPACE, candidate.add)
+        return char.isidentifier() and (yield from source.peek()) == ":"
+
+    def _begins_like_list(self, candidate: Candidate) -> Pull[bool]:
+        """Say whether an item follows: a link and a box to tick have words and spaces in them."""
+        yield from self._source.run(SPACE, candidate.add)
+        char = yield from self._source.peek()
+        return not self._first_only or (char != "" and char in _ITEM_STARTS)
+
+    def _skip_reasoning(self) -> Pull[None]:
+        source, skip = self._source, self._skipped.append
+        yield from source.run(SPACE, skip)
+        begin = yield from self._marks.read({THOUGHT})
+        if begin is None:
+            return
+        skip(begin.raw)
+        while (yield from source.more()):
+            yield from source.run(_TEXT, skip)
+            end = yield from self._marks.read({THOUGHT_END})
+            if end is not None:
+                skip(end.raw)
+                if ends_thought(begin, end):
+                    return
+            elif (yield from source.more()):
+                skip(source.take())
+
+    def take_growth(self) -> str:
+        """Return the text by which the first object has grown since the last time."""
+        if not self.found:
+            return ""
+        parts = self.found[0].parts
+        text = "".join(parts)
+        parts.clear()
+        return text
+
+    def take_skipped(self) -> str:
+        """Return everything that was read, if no object was found."""
+        return "" if self.found else "".join(self._skipped)
