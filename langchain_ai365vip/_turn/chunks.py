@@ -157,5 +157,7 @@ def to_arguments(arguments: Mapping[str, Any]) -> str:
 
 
 def _invalid_args(event: InvalidCall) -> str:
-    written = event.raw or tool_call_text(event.name, event.arguments_text)
+    written = event.raw
+    if not written and event.arguments_text:  # one of several calls that stand in one value
+        written = tool_call_text(event.name, event.arguments_text)
     return invalid_call_args(written.strip(), event.error)

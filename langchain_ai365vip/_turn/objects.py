@@ -16,12 +16,14 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic.v1 import ValidationError as ValidationErrorV1
 
+from langchain_ai365vip._parsing.calls import ARGUMENT_KEYS
 from langchain_ai365vip._parsing.coercion import coerce
+from langchain_ai365vip._parsing.finder import ObjectFinder
 from langchain_ai365vip._parsing.json_text import read_json
-from langchain_ai365vip._parsing.old_calls import ARGUMENT_KEYS
-from langchain_ai365vip._parsing.old_scan import ObjectFinder, Source, split
-from langchain_ai365vip._parsing.old_scan import Value as ScannedValue
+from langchain_ai365vip._parsing.json_values import Value as ScannedValue
+from langchain_ai365vip._parsing.json_values import split
 from langchain_ai365vip._parsing.schemas import has_foreign_keys, is_list, schema_errors
+from langchain_ai365vip._parsing.source import Source
 from langchain_ai365vip._prompt.schemas import is_tool, object_schema, reader_of, unwrapped
 from langchain_ai365vip._prompt.tools import as_sentence
 

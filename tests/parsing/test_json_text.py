@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from langchain_ai365vip._parsing.calls import is_call_shaped
+from langchain_ai365vip._parsing.events import Call, InvalidCall
 from langchain_ai365vip._parsing.json_text import REPAIR_LIMIT, read_json
-from langchain_ai365vip._parsing.old_calls import is_call_shaped
-from langchain_ai365vip._parsing.old_parser import Call, InvalidCall, ToolCallParser
+from langchain_ai365vip._parsing.parser import ToolCallParser
 
 READ: dict[str, tuple[str, Any]] = {
     "correct": ('{"a": [1, null]}', {"a": [1, None]}),
