@@ -518,8 +518,7 @@ class ToolCallParser:
         self, mark: Found, read: Read, readings: Sequence[Reading], at_start: bool
     ) -> Pull[bool]:
         """Say whether calls count: of a bound tool anywhere, else only on lines of their own."""
-        is_cut = read.json is not None and read.cut_off
-        if is_cut or any(reading.name in self._tools for reading in readings):
+        if any(reading.name in self._tools for reading in readings):
             return True
         if not at_start or not (read.closed or read.cut_off or mark.mark in UNCLOSED):
             return False
