@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
-import logging
 import os
 import ssl
-import warnings
 from collections.abc import (
-    AsyncGenerator,
     AsyncIterator,
-    Awaitable,
     Callable,
     Iterator,
     Mapping,
     Sequence,
 )
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import tenacity
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import LangSmithParams, LanguageModelInput, ModelProfile
 from langchain_core.language_models.chat_models import BaseChatModel, generate_from_stream
 from langchain_core.load import dumpd
 from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
@@ -47,7 +39,7 @@ from typing_extensions import Self
 
 from langchain_ai365vip import _sync
 from langchain_ai365vip._profiles import model_profile
-from langchain_ai365vip._prompt.messages import REMIND_AFTER, count_message_tokens, to_wire
+from langchain_ai365vip._prompt.messages import count_message_tokens
 from langchain_ai365vip._prompt.schemas import has_class
 from langchain_ai365vip._prompt.tools import normalise_tool_choice, to_openai_tools
 from langchain_ai365vip._settings import (
@@ -62,46 +54,25 @@ from langchain_ai365vip._settings import (
     warn_of_the_public_site,
 )
 from langchain_ai365vip._transport.checks import check_base_url, check_headers, check_proxy
-from langchain_ai365vip._transport.client import AI365VIP, Admit, AvailableModel
-from langchain_ai365vip._transport.reply import Reply
+from langchain_ai365vip._transport.client import AI365VIP, AvailableModel
+from langchain_ai365vip._transport.log import log_retry
 from langchain_ai365vip._transport.timeouts import Timeout
-from langchain_ai365vip._turn.chunks import PROVIDER, ChunkWriter, with_errors
+from langchain_ai365vip._turn.chunks import PROVIDER, with_errors
+from langchain_ai365vip._turn.request import request_of
+from langchain_ai365vip._turn.stream import Run, admission, announcing
 from langchain_ai365vip._turn.structured_output import structured_output
-from langchain_ai365vip._turn.tooling import Tooling, said_by_others
-from langchain_ai365vip._turn.turn import Rules, Turn
 from langchain_ai365vip._version import __version__
-from langchain_ai365vip._wire.cutter import stop_texts
 from langchain_ai365vip._wire.facts import (
     DEFAULT_MODEL,
     DEFAULT_PROMPT,
     DEFAULT_TEMPERATURE,
-    ESCAPED,
     PUBLIC_URL,
     SpecialTokens,
 )
-from langchain_ai365vip._wire.payload import chat_payload, check_special_tokens
 from langchain_ai365vip._wire.tokens import best_counter, token_ids
-from langchain_ai365vip.errors import AI365VIPError
 
 if TYPE_CHECKING:
-    from langchain_core.rate_limiters import BaseRateLimiter
     from typing_extensions import Unpack
-
-_logger = logging.getLogger("langchain_ai365vip")
-
-# Characters from which on tokens are counted in a thread.
-_LONG: Final = 50_000
-
-
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """One call's settings, after its own were laid over the model's."""
-
-    open: Callable[[Mapping[str, Any]], Awaitable[Reply]]
-    model: str
-    payload: Mapping[str, Any]
-    rules: Rules
-    estimate_usage: bool
 
 
 class ChatAI365VIP(BaseChatModel):
@@ -466,29 +437,6 @@ class ChatAI365VIP(BaseChatModel):
 
     # -- the one stream, and what folds it ---------------------------------------------
 
-    async def _chunks(self, call: _Call) -> AsyncGenerator[ChatGenerationChunk, None]:
-        rules = call.rules
-        count = None if rules.max_tokens is None else await self._counter(call.model)
-        turn = Turn(call.payload, rules, count)
-        writer = ChunkWriter(turn, rules)
-        while turn.request is not None:
-            try:
-                with contextlib.closing(await call.open(turn.request)) as reply:
-                    while not turn.is_full and (text := await reply.read()):
-                        chunks = writer.feed(text)
-                        if turn.is_full:
-                            # Before the caller gets the last text, who may take time over it.
-                            reply.close()
-                        for chunk in chunks:
-                            yield chunk
-                chunks = writer.end()
-            except AI365VIPError as error:
-                chunks = writer.fail(error)
-            for chunk in chunks:
-                yield chunk
-        usage = await self._usage(turn, call.model) if call.estimate_usage else None
-        yield writer.last(call.model, usage)
-
     def _astream(
         self,
         messages: list[BaseMessage],
@@ -498,8 +446,8 @@ class ChatAI365VIP(BaseChatModel):
     ) -> AsyncIterator[ChatGenerationChunk]:
         # Not itself a generator: one frame less for each chunk. Core passes no run_manager but
         # in v3 streams.
-        chunks = self._chunks(self._call(messages, stop, run_manager, kwargs))
-        return chunks if run_manager is None else _announcing(chunks, run_manager)
+        chunks = self._run(messages, stop, run_manager, kwargs).chunks()
+        return chunks if run_manager is None else announcing(chunks, run_manager)
 
     def _stream(
         self,
@@ -508,8 +456,8 @@ class ChatAI365VIP(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        call = self._call(messages, stop, run_manager, kwargs)
-        for chunk in _sync.iterate(lambda: self._chunks(call)):
+        run = self._run(messages, stop, run_manager, kwargs)
+        for chunk in _sync.iterate(run.chunks):
             if run_manager is not None:
                 run_manager.on_llm_new_token(chunk.text, chunk=chunk)
             yield chunk
@@ -521,7 +469,7 @@ class ChatAI365VIP(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        return await self._fold(self._call(messages, stop, run_manager, kwargs))
+        return await _folded(self._run(messages, stop, run_manager, kwargs))
 
     def _generate(
         self,
@@ -530,60 +478,30 @@ class ChatAI365VIP(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        call = self._call(messages, stop, run_manager, kwargs)
-        return _sync.run(lambda: self._fold(call))
+        run = self._run(messages, stop, run_manager, kwargs)
+        return _sync.run(lambda: _folded(run))
 
-    async def _fold(self, call: _Call) -> ChatResult:
-        # Not core's agenerate_from_stream, which merges on another thread.
-        result = generate_from_stream(iter([chunk async for chunk in self._chunks(call)]))
-        message = result.generations[0].message
-        if isinstance(message, AIMessage):
-            with_errors(message)
-        return result
-
-    def _call(
+    def _run(
         self,
         messages: Sequence[BaseMessage],
         stop: list[str] | None,
         run_manager: AsyncCallbackManagerForLLMRun | CallbackManagerForLLMRun | None,
         kwargs: Mapping[str, Any],
-    ) -> _Call:
-        """Lay a call's own settings over the model's, and write its payload and its rules."""
+    ) -> Run:
+        """Lay a call's own settings over the model's, and make it ready to be sent."""
         settings = settings_of_call(self, stop, kwargs)
-        tooling = Tooling.of(kwargs)
-        prompt, turns = to_wire(
-            messages,
-            system_prompt=settings["system_prompt"],
-            instructions=tooling.instructions(),
-            reminder=tooling.reminder(),
-            remind_after=0 if tooling.is_strict else REMIND_AFTER,
-            note=functools.partial(_log_not_shown, settings["model"]),
-        )
-        prompt, turns, escaped = check_special_tokens(prompt, turns, settings["special_tokens"])
-        if escaped:
-            warnings.warn(ESCAPED, stacklevel=2)
+        payload, rules = request_of(messages, settings, kwargs)
         client = self._client(settings["timeout"], settings["max_retries"])
-        return _Call(
+        return Run(
+            model=settings["model"],
+            payload=payload,
+            rules=rules,
             open=functools.partial(
                 client.open,
-                on_retry=_log_retry if run_manager is None else run_manager.on_retry,
-                admit=_admission(self.rate_limiter),
+                on_retry=log_retry if run_manager is None else run_manager.on_retry,
+                admit=admission(self.rate_limiter),
             ),
-            model=settings["model"],
-            payload=chat_payload(
-                model=settings["model"],
-                messages=turns,
-                prompt=prompt,
-                temperature=settings["temperature"],
-                token_limit=settings["token_limit"],
-                extra=settings["extra_body"],
-            ),
-            rules=tooling.rules(
-                echoed=said_by_others(turns) if tooling.tools else (),
-                reasoning=settings["reasoning"],
-                stop=stop_texts(settings["stop"] or ()),
-                max_tokens=settings["max_tokens"],
-            ),
+            counter=functools.partial(self._counter, settings["model"]),
             estimate_usage=settings["estimate_usage"],
         )
 
@@ -737,12 +655,6 @@ class ChatAI365VIP(BaseChatModel):
         # A vocabulary comes from disk.
         return await asyncio.to_thread(best_counter, model)
 
-    async def _usage(self, turn: Turn, model: str) -> UsageMetadata:
-        count = await self._counter(model)
-        size = sum(exchange.size for exchange in turn.exchanges)
-        # Exact counting takes about 0.2 s per megabyte (measured): not on the loop.
-        return turn.usage(count) if size < _LONG else await asyncio.to_thread(turn.usage, count)
-
     # -- beyond answering --------------------------------------------------------------
 
     async def alist_models(self) -> list[AvailableModel]:
@@ -786,44 +698,13 @@ class ChatAI365VIP(BaseChatModel):
         self.close()
 
 
-async def _announcing(
-    chunks: AsyncGenerator[ChatGenerationChunk, None], run_manager: AsyncCallbackManagerForLLMRun
-) -> AsyncGenerator[ChatGenerationChunk, None]:
-    async with contextlib.aclosing(chunks):
-        async for chunk in chunks:
-            await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
-            yield chunk
-
-
-def _admission(limiter: BaseRateLimiter | None) -> Admit | None:
-    """Return what lets the requests of a call through; for the first, core has asked already."""
-    if limiter is None:
-        return None
-    further = False
-
-    async def admit() -> None:
-        nonlocal further
-        if further:
-            await limiter.aacquire(blocking=True)
-        further = True
-
-    return admit
-
-
-def _log_retry(state: tenacity.RetryCallState) -> None:
-    error = state.outcome.exception() if state.outcome else None
-    _logger.warning("Retry %d in %.1f s: %s", state.attempt_number, state.upcoming_sleep, error)
-
-
-@functools.lru_cache(maxsize=1_000)
-def _log_not_shown(model: str, kind: str) -> None:
-    """Log, once for a model and a kind, that a line stands for a block of the history."""
-    _logger.warning(
-        "A block of type %r in the history is not shown to %s, whose wire carries text only; a "
-        "line stands in its place",
-        kind,
-        model,
-    )
+async def _folded(run: Run) -> ChatResult:
+    # Not core's agenerate_from_stream, which merges on another thread.
+    result = generate_from_stream(iter([chunk async for chunk in run.chunks()]))
+    message = result.generations[0].message
+    if isinstance(message, AIMessage):
+        with_errors(message)
+    return result
 
 
 def _revealed(secret: SecretStr | None) -> str | None:

@@ -1,4 +1,4 @@
-"""What the log says of requests at level DEBUG: never a text of a conversation, never a secret."""
+"""What the log says of requests, most of it at level DEBUG: never a text, never a secret."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import time
 from collections.abc import Awaitable, Mapping
 from typing import Any, Final
 
+import tenacity
+
 from langchain_ai365vip._transport.reply import Reply
 
 logger: Final = logging.getLogger("langchain_ai365vip.requests")
+_package_logger: Final = logging.getLogger("langchain_ai365vip")
 
 
 def described(payload: Mapping[str, Any]) -> str:
@@ -66,3 +69,11 @@ async def logged(opening: Awaitable[Reply], log: AttemptLog) -> Reply:
     log.text_came()
     reply.when_closed(lambda reply: log.ended(200, len(reply.partial_text), reply.ending))
     return reply
+
+
+def log_retry(state: tenacity.RetryCallState) -> None:
+    """Warn of a retry, where no callback hears of it."""
+    error = state.outcome.exception() if state.outcome else None
+    _package_logger.warning(
+        "Retry %d in %.1f s: %s", state.attempt_number, state.upcoming_sleep, error
+    )
