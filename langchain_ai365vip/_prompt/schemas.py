@@ -18,9 +18,10 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 from langchain_core.tools import BaseTool, StructuredTool, Tool, create_schema_from_function
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_function
-from pydantic import BaseModel, Field, TypeAdapter
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 from pydantic.v1 import BaseModel as BaseModelV1
+from pydantic.v1 import ValidationError as ValidationErrorV1
 from typing_extensions import (
     NotRequired,
     ReadOnly,
@@ -102,6 +103,13 @@ def is_tool(schema: Mapping[str, Any]) -> bool:
         return True
     is_named = isinstance(schema.get("name"), str)
     return is_named and ("parameters" in schema or "input_schema" in schema)
+
+
+def titled(schema: Any) -> Any:
+    """Return a JSON schema with a title, which LangChain asks for; all else as it is."""
+    if isinstance(schema, Mapping) and not is_tool(schema) and not schema.get("title"):
+        return {**schema, "title": "output"}
+    return schema
 
 
 def unwrapped(schema: Any) -> tuple[Any, bool | None]:
@@ -220,6 +228,27 @@ def reader_of(cls: Any) -> Callable[[Any], Any] | None:
     if adapter is None:
         return None
     return lambda value: adapter.dump_python(adapter.validate_python(value))
+
+
+def problem_for(reader: Callable[[Any], Any], value: Any, *, limit: int) -> str | None:
+    """Say in words for a model why a class refuses data; `None` where it takes them.
+
+    Args:
+        reader: What `reader_of` returned.
+        value: Plain data.
+        limit: How many faults are named.
+    """
+    try:
+        reader(value)
+    except (ValidationError, ValidationErrorV1) as error:
+        faults = [
+            f"{'.'.join(map(str, fault['loc'])) or 'the value'}: {fault['msg']}"
+            for fault in error.errors()[:limit]
+        ]
+        return "; ".join(faults)
+    except Exception as error:  # a validator that expects another value
+        return f"{type(error).__name__}: {error}"
+    return None
 
 
 @functools.lru_cache(maxsize=256)

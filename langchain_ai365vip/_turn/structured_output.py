@@ -29,9 +29,9 @@ from langchain_core.utils.function_calling import convert_to_json_schema
 from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import BaseModel
 
-from langchain_ai365vip._prompt.schemas import reader_of, unwrapped
+from langchain_ai365vip._prompt.schemas import reader_of, titled, unwrapped
 from langchain_ai365vip._prompt.tools import read_invalid_call_args
-from langchain_ai365vip._turn.objects import Schema, titled
+from langchain_ai365vip._turn.schema import Schema
 from langchain_ai365vip._turn.turn import no_forced_call
 
 

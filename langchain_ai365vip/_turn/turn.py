@@ -29,6 +29,7 @@ from typing import Any, Literal
 from langchain_core.messages.ai import UsageMetadata
 
 from langchain_ai365vip._parsing.events import Call, Discard, Event, InvalidCall, Reasoning, Text
+from langchain_ai365vip._parsing.objects import ObjectText
 from langchain_ai365vip._parsing.parser import ToolCallParser
 from langchain_ai365vip._prompt.corrections import (
     ask_for_call,
@@ -36,7 +37,7 @@ from langchain_ai365vip._prompt.corrections import (
     ask_for_valid_object,
 )
 from langchain_ai365vip._prompt.tools import to_json
-from langchain_ai365vip._turn.objects import ObjectText, Schema
+from langchain_ai365vip._turn.schema import Schema
 from langchain_ai365vip._wire.cutter import ReplyCutter
 from langchain_ai365vip._wire.facts import WireMessage
 from langchain_ai365vip._wire.payload import check_number, escape_special_tokens
@@ -129,8 +130,8 @@ class Turn:
         self._spoken = False  # and text
         self._broken: list[InvalidCall] = []  # handed out at the end
         self._first: Sequence[Event] | None = None  # held of a reply whose call is asked for again
-        grows = rules.schema and rules.partial and not rules.forced
-        self._growing = ObjectText(rules.schema) if grows else None
+        growing = rules.schema if rules.partial and not rules.forced else None
+        self._growing = None if growing is None else ObjectText(growing.opening)
         self._length = False  # the answer is not whole
         self._begin()
 

@@ -1,10 +1,11 @@
-"""Finds JSON objects in prose, while it arrives."""
+"""Finds JSON objects in prose: those of a whole text, or the first one while it arrives."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
-from langchain_ai365vip._parsing.json_values import Candidate, JsonReader
+from langchain_ai365vip._parsing.json_values import Candidate, JsonReader, Value, split
 from langchain_ai365vip._parsing.marks import STARTS, THOUGHT, THOUGHT_END, Marks, ends_thought
 from langchain_ai365vip._parsing.source import SPACE, Pull, Source
 
@@ -12,6 +13,55 @@ _NAME = re.compile(r"\w*")
 _TEXT = re.compile("[^" + re.escape("".join(sorted(STARTS))) + "]*")
 _NOT_OPENING = {"{": re.compile(r"[^{]*"), "[": re.compile(r"[^\[]*")}
 _ITEM_STARTS = "{[\"'-0123456789"
+
+
+def objects_in(text: str, opening: str = "{") -> Iterator[Value]:
+    """Yield the JSON objects in a text, one after the other.
+
+    Args:
+        text: A whole reply.
+        opening: `{` for objects, `[` for lists.
+    """
+    source = Source()
+    source.piece, source.ended = text, True
+    finder = ObjectFinder(source, opening)
+    for _ in finder.run():
+        raise AssertionError("A text that is all there is not waited for.")
+    for candidate in finder.found:
+        yield from split(candidate, ended=True)
+
+
+class ObjectText:
+    """The text of the first JSON object in a reply while it grows, nothing else.
+
+    A reply without any is passed on whole at the end: nothing is lost.
+
+    Args:
+        opening: `{` for an object, `[` for a list.
+    """
+
+    def __init__(self, opening: str = "{") -> None:
+        self._source = Source()
+        self._finder = ObjectFinder(self._source, opening, first_only=True)
+        self._states = self._finder.run()
+        next(self._states, None)
+
+    def feed(self, text: str) -> str:
+        """Read the next piece of the reply; return what of the object it adds."""
+        self._source.piece, self._source.pos = text, 0
+        next(self._states, None)
+        return self._finder.take_growth()
+
+    def flush(self) -> str:
+        """End the reply; return the whole of it if there was no object in it, else nothing."""
+        self._source.piece, self._source.pos, self._source.ended = "", 0, True
+        next(self._states, None)
+        return self._finder.take_growth() or self._finder.take_skipped()
+
+    @property
+    def cut_off(self) -> bool:
+        """After `flush`: whether the reply ended inside the object."""
+        return any(candidate.cut_off for candidate in self._finder.found)
 
 
 class ObjectFinder:

@@ -1,30 +1,25 @@
 """A schema in; an object that fits it, or a reason to ask again, out. Pure functions.
 
 `Schema` has one path for pydantic v2 and v1 classes, TypedDicts, JSON schemas and OpenAI's
-`response_format`: find the object in the reply, read it (repair it, bring its fields to the
-schema's types), check it. `ObjectText` does the finding while the reply arrives.
+`response_format`. `_parsing` finds the object in the reply, repairs it and brings its fields to
+the schema's types; here is decided which reading of it fits.
 """
 
 from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import ValidationError
-from pydantic.v1 import ValidationError as ValidationErrorV1
-
 from langchain_ai365vip._parsing.calls import ARGUMENT_KEYS
 from langchain_ai365vip._parsing.coercion import coerce
-from langchain_ai365vip._parsing.finder import ObjectFinder
 from langchain_ai365vip._parsing.json_text import read_json
 from langchain_ai365vip._parsing.json_values import Value as ScannedValue
-from langchain_ai365vip._parsing.json_values import split
+from langchain_ai365vip._parsing.objects import objects_in
 from langchain_ai365vip._parsing.schemas import has_foreign_keys, is_list, schema_errors
-from langchain_ai365vip._parsing.source import Source
-from langchain_ai365vip._prompt.schemas import is_tool, object_schema, reader_of, unwrapped
+from langchain_ai365vip._prompt.schemas import object_schema, problem_for, reader_of, unwrapped
 from langchain_ai365vip._prompt.tools import as_sentence
 
 _MAX_PROBLEMS = 5
@@ -119,7 +114,7 @@ class Schema:
     def problem(self, value: Any) -> str | None:
         """Say in words for the model what is wrong with JSON data; None when it fits."""
         if (reader := reader_of(self.judge)) is not None:
-            return _problem_of(reader, value)
+            return problem_for(reader, value, limit=_MAX_PROBLEMS)
         if self.json_schema is None:
             return None if isinstance(value, dict) else "The reply is not a JSON object."
         return "; ".join(schema_errors(value, self.json_schema, limit=_MAX_PROBLEMS)) or None
@@ -143,7 +138,7 @@ class Schema:
         the model's conclusion, is the one that has the problem.
         """
         found = Found(text, "The reply holds no JSON object.")
-        for value in _objects(text, self.opening):
+        for value in objects_in(text, self.opening):
             if value.cut_off:
                 return Found(value.text, "The JSON ends before it is complete.", cut_off=True)
             found = self._read_object(value)
@@ -193,69 +188,3 @@ class Schema:
         for key in (*ARGUMENT_KEYS, "properties", self.name) if isinstance(value, dict) else ():
             if isinstance(value.get(key), dict):
                 yield coerce(value[key], self.json_schema)
-
-
-def titled(schema: Any) -> Any:
-    """Return a JSON schema with a title, which LangChain asks for; all else as it is."""
-    if isinstance(schema, Mapping) and not is_tool(schema) and not schema.get("title"):
-        return {**schema, "title": "output"}
-    return schema
-
-
-def _problem_of(reader: Callable[[Any], Any], value: Any) -> str | None:
-    try:
-        reader(value)
-    except (ValidationError, ValidationErrorV1) as error:
-        faults = [
-            f"{'.'.join(map(str, fault['loc'])) or 'the value'}: {fault['msg']}"
-            for fault in error.errors()[:_MAX_PROBLEMS]
-        ]
-        return "; ".join(faults)
-    except Exception as error:  # a validator that expects another value
-        return f"{type(error).__name__}: {error}"
-    return None
-
-
-def _objects(text: str, opening: str) -> Iterator[ScannedValue]:
-    """Yield the JSON objects in a text, one after the other."""
-    source = Source()
-    source.piece, source.ended = text, True
-    finder = ObjectFinder(source, opening)
-    for _ in finder.run():
-        raise AssertionError("A text that is all there is not waited for.")
-    for candidate in finder.found:
-        yield from split(candidate, ended=True)
-
-
-class ObjectText:
-    """The text of the first JSON object in a reply while it grows, nothing else.
-
-    A reply without any is passed on whole at the end: nothing is lost.
-
-    Args:
-        schema: Whether it is an object or a list; without it, an object.
-    """
-
-    def __init__(self, schema: Schema | None = None) -> None:
-        self._source = Source()
-        opening = "{" if schema is None else schema.opening
-        self._finder = ObjectFinder(self._source, opening, first_only=True)
-        self._states = self._finder.run()
-        next(self._states, None)
-
-    def feed(self, text: str) -> str:
-        """Read the next piece of the reply; return what of the object it adds."""
-        self._source.piece, self._source.pos = text, 0
-        next(self._states, None)
-        return self._finder.take_growth()
-
-    def flush(self) -> str:
-        """End the reply; return the whole of it if there was no object in it, else nothing."""
-        self._source.piece, self._source.pos, self._source.ended = "", 0, True
-        next(self._states, None)
-        return self._finder.take_growth() or self._finder.take_skipped()
-
-    @property
-    def cut_off(self) -> bool:
-        """After `flush`: whether the reply ended inside the object."""
-        return any(candidate.cut_off for candidate in self._finder.found)
