@@ -7,10 +7,7 @@ with what its function here returns.
 from __future__ import annotations
 
 import ast
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -20,13 +17,15 @@ from langchain_ai365vip import errors
 README: Final = Path(__file__).parent.parent / "README.md"
 _PACKAGE: Final = README.parent / "langchain_ai365vip"
 BENCHMARKS: Final = Path(__file__).parent / "benchmarks" / "README.md"
-# Every document that has generated parts.
+ENDPOINT: Final = _PACKAGE / "server" / "README.md"
+# Every document: its blocks are run, its generated parts renewed.
 DOCUMENTS: Final = (
     README,
     BENCHMARKS,
     Path(__file__).parent / "faults" / "README.md",
+    *sorted((README.parent / "docs").glob("*.md")),
     _PACKAGE / "README.md",
-    _PACKAGE / "server" / "README.md",
+    ENDPOINT,
 )
 _PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- /generated -->)", re.DOTALL)
 
@@ -35,40 +34,6 @@ def _error_tree() -> str:
     """Return the tree as `errors` draws it in its docstring."""
     tree = (errors.__doc__ or "").split("```")[1].strip("\n")
     return f"```text\n{tree}\n```\n"
-
-
-# What the console script does, for one command after the other.
-_SCRIPT: Final = """
-import sys
-from langchain_ai365vip.cli import main
-for command in sys.argv[1:]:
-    sys.argv = ["ai365vip", *command.split(), "--help"]
-    print("$", *sys.argv, flush=True)
-    try:
-        main()
-    except SystemExit as exit:
-        assert not exit.code
-"""
-
-
-def _help(*commands: str) -> str:
-    """Return what commands say about themselves on a terminal of 80 columns."""
-    shown = subprocess.run(
-        [sys.executable, "-c", _SCRIPT, *(commands or [""])],
-        env={**os.environ, "COLUMNS": "80", "TERM": "dumb"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    lines = "\n".join(line.rstrip() for line in shown.splitlines())
-    each = re.split(r"^(?=\$ )", lines, flags=re.MULTILINE)[1:]
-    return "\n".join(f"```text\n{text.strip()}\n```\n" for text in each)
-
-
-def _commands() -> str:
-    names = re.findall(r"^  (\w+)  ", _help().partition("Commands:")[2], re.MULTILINE)
-    return _help(*names)
 
 
 def _rooms() -> str:
@@ -125,8 +90,6 @@ def _benchmarks() -> str:
 
 
 PARTS: Final[Mapping[str, Callable[[], str]]] = {
-    "help": _help,
-    "commands": _commands,
     "errors": _error_tree,
     "rooms": _rooms,
     "modules": _modules,

@@ -8,11 +8,13 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from langchain_ai365vip._parsing.dialects import FORMS
 from langchain_ai365vip._wire.facts import SPECIAL_TOKENS
 from tests import notebooks
 from tests.documents import Block, blocks, run
@@ -23,6 +25,7 @@ TEXT = README.read_text(encoding="utf-8")
 OF_BENCHMARKS = BENCHMARKS.read_text(encoding="utf-8")
 # Where the README says that an endpoint is.
 URL = "http://127.0.0.1:8000"
+SETTINGS = README.parent / "docs" / "settings.md"
 # Runs the commands that install something, which no test here does.
 CI = README.parent / ".ci" / "run"
 # What the endpoint answers, by what stands in the prompt or in the last turn: the first that fits.
@@ -40,6 +43,10 @@ ANSWERS = (
 )
 
 
+def _name(path: Path) -> str:
+    return str(path.relative_to(README.parent))
+
+
 def _answer(body: dict[str, Any]) -> list[str]:
     said = body["messages"][-1]["content"] + body["prompt"]
     answer = next(answer for question, answer in ANSWERS if question in said)
@@ -54,54 +61,58 @@ def endpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoi
         yield running
 
 
-def _python() -> list[tuple[Block, str | None, bool]]:
-    """Return the Python blocks, what each is said to print, and whether it needs weights."""
-    everything = list(blocks(TEXT))
+def _python(path: Path) -> list[tuple[Block, str | None, bool]]:
+    """Return a document's Python blocks, what each is said to print, and whether it is heavy."""
+    text = path.read_text(encoding="utf-8")
+    everything = list(blocks(text))
     found = []
-    for block, following in zip(everything, [*everything[1:], None], strict=True):
+    for block, following in zip_longest(everything, everything[1:]):
         if block.language == "python":
             prints = following is not None and following.line == block.end + 4
             output = following.code if following is not None and prints else None
-            heavy = TEXT.splitlines()[block.line - 4] == "<!-- heavy -->"
+            heavy = text.splitlines()[block.line - 4] == "<!-- heavy -->"
             found.append((block, output, heavy))
     return found
 
 
-def _run_all(url: str, *, heavy: bool = False, under: tuple[str, ...] = ()) -> None:
+def _run_all(
+    url: str, *, path: Path = README, heavy: bool = False, under: tuple[str, ...] = ()
+) -> None:
     """Run the blocks from top to bottom, in one namespace, as a reader would.
 
     Args:
         url: Where the endpoint really is.
+        path: The document.
         heavy: Run those, too, that need the demo weights.
         under: Only those under these headings.
     """
     namespace: dict[str, Any] = {}
-    for block, output, is_heavy in _python():
-        if (is_heavy and not heavy) or (under and _heading(block) not in under):
+    for block, output, is_heavy in _python(path):
+        if (is_heavy and not heavy) or (under and _heading(block, path) not in under):
             continue
         code = block.code.replace(URL, url)
-        printed = run(block._replace(code=code), namespace, "README.md")
+        printed = run(block._replace(code=code), namespace, path.name)
         if output is not None:
-            assert printed == output, f"README.md:{block.line}"
+            assert printed == output, f"{path.name}:{block.line}"
 
 
-def _heading(block: Block) -> str:
-    above = "\n".join(TEXT.splitlines()[: block.line])
-    headings: list[str] = re.findall(r"^## (.+)$", above, re.MULTILINE)
+def _heading(block: Block, path: Path = README) -> str:
+    above = "\n".join(path.read_text(encoding="utf-8").splitlines()[: block.line])
+    headings: list[str] = re.findall(r"^#+ (.+)$", above, re.MULTILINE)
     return headings[-1]
 
 
-def _shell() -> dict[str, str]:
+def _shell(path: Path) -> dict[str, str]:
     """Return what the shell blocks under each heading say, without their comments."""
     said: dict[str, str] = {}
-    for block in blocks(TEXT):
+    for block in blocks(path.read_text(encoding="utf-8")):
         if block.language == "bash":
             code = re.sub(r" +#.*", "", block.code)
-            said[_heading(block)] = said.get(_heading(block), "") + code
+            said[_heading(block, path)] = said.get(_heading(block, path), "") + code
     return said
 
 
-SHELL = _shell()
+SHELL = {path: _shell(path) for path in DOCUMENTS}
 INSTALLING = "pip install "
 
 
@@ -126,17 +137,26 @@ def _in_a_shell(code: str) -> str:
 
 
 def test_every_shell_block_is_run_below_or_installs_something() -> None:
-    assert SHELL.keys() == {"Try it", "First answer", "Bulk work", "Your own endpoint"}
+    said = {(path.name, heading) for path in DOCUMENTS for heading in SHELL[path]}
+    assert said == {
+        ("README.md", "Try it"),
+        ("README.md", "Install"),
+        ("README.md", "First answer"),
+        ("README.md", "Bulk work"),
+        ("README.md", "What is measured"),  # of the benchmark, below
+        ("settings.md", "Settings"),
+    }
     # These two are lines of CI, which runs them in a clean checkout.
-    for line in SHELL["Try it"].splitlines():
+    for line in SHELL[README]["Try it"].splitlines():
         assert line.startswith(INSTALLING)
         assert line in CI.read_text(encoding="utf-8")
+    assert SHELL[README]["Install"].startswith(INSTALLING)
 
 
 @pytest.mark.processes
 def test_the_shells_rows_are_answered_as_those_of_python(endpoint: Endpoint) -> None:
     _run_all(endpoint.base_url, under=("First answer", "Bulk work"))
-    _in_a_shell(SHELL["Bulk work"].replace(URL, endpoint.base_url))
+    _in_a_shell(SHELL[README]["Bulk work"].replace(URL, endpoint.base_url))
 
     rows = [
         sorted(map(json.loads, Path(name).read_text().splitlines()), key=lambda row: row["index"])
@@ -152,14 +172,14 @@ def test_the_variables_of_the_shell_are_those_that_a_model_reads() -> None:
         "from langchain_ai365vip import ChatAI365VIP as M; m = M(); "
         "print(m.base_url, m.api_key.get_secret_value(), m.proxy.get_secret_value())"
     )
-    printed = _in_a_shell(f"{SHELL['Your own endpoint']}\npython -c '{show}'")
+    printed = _in_a_shell(f"{SHELL[SETTINGS]['Settings']}\npython -c '{show}'")
 
     assert printed == "https://chat.example.com ... socks5://user:password@host\n"
 
 
 @pytest.mark.heavy
 def test_the_shells_first_lines_serve_the_first_answer() -> None:
-    *installing, serving = SHELL["First answer"].splitlines()
+    *installing, serving = SHELL[README]["First answer"].splitlines()
     assert all(line.startswith(INSTALLING) for line in installing)
 
     server = subprocess.Popen(
@@ -169,13 +189,16 @@ def test_the_shells_first_lines_serve_the_first_answer() -> None:
         try:
             assert server.stdout is not None
             url = server.stdout.readline().decode().strip()
-            _run_all(url, under=("First answer", "Streaming", "Async"))
+            _run_all(url, under=("First answer",))
         finally:
             server.terminate()
 
 
-def test_every_python_block_runs_and_prints_what_stands_below_it(endpoint: Endpoint) -> None:
-    _run_all(endpoint.base_url)
+@pytest.mark.parametrize("path", DOCUMENTS, ids=_name)
+def test_every_python_block_runs_and_prints_what_stands_below_it(
+    endpoint: Endpoint, path: Path
+) -> None:
+    _run_all(endpoint.base_url, path=path)
 
 
 @pytest.mark.heavy
@@ -184,15 +207,15 @@ def test_the_blocks_that_need_the_demo_weights_run_too(endpoint: Endpoint) -> No
 
 
 def test_the_blocks_are_found() -> None:
-    found = _python()
-
-    assert len(found) == len(re.findall(r"^```python$", TEXT, re.MULTILINE))
-    assert any(output for _, output, _ in found)
-    assert any(heavy for _, _, heavy in found)
+    for path in DOCUMENTS:
+        text = path.read_text(encoding="utf-8")
+        assert len(_python(path)) == len(re.findall(r"^```python$", text, re.MULTILINE))
+    assert any(output for _, output, _ in _python(README))
+    assert any(heavy for _, _, heavy in _python(README))
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("path", DOCUMENTS, ids=_name)
 def test_generated_parts_are_as_make_docs_would_write_them(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
 
@@ -203,7 +226,7 @@ def test_every_generated_part_has_its_place() -> None:
     everything = "".join(path.read_text(encoding="utf-8") for path in DOCUMENTS)
     found = re.findall(r"<!-- generated: (\w+) -->", everything)
 
-    assert sorted(found) == sorted(PARTS)
+    assert set(found) == PARTS.keys()
 
 
 @pytest.mark.processes
@@ -228,13 +251,20 @@ def test_every_notebook_is_in_the_table() -> None:
 
 
 def test_the_special_strings_are_those_of_the_wire() -> None:
-    assert set(re.findall(r"`(<\|\w+\|>)`", TEXT)) >= set(SPECIAL_TOKENS)
+    text = SETTINGS.read_text(encoding="utf-8")
+    assert set(re.findall(r"`(<\|\w+\|>)`", text)) >= set(SPECIAL_TOKENS)
 
 
-def test_links_within_the_page_lead_to_a_heading() -> None:
-    anchors = {
-        re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
-        for heading in re.findall(r"^#+ (.+)$", TEXT, re.MULTILINE)
-    }
+@pytest.mark.parametrize("path", DOCUMENTS, ids=_name)
+def test_links_within_the_repository_lead_somewhere(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
+        assert (path.parent / link).exists(), link
 
-    assert set(re.findall(r"\]\(#([^)]+)\)", TEXT)) <= anchors
+
+def test_the_number_of_forms_is_that_of_the_table() -> None:
+    assert f"[{len(FORMS)} forms," in TEXT
+
+
+def test_the_readme_is_short() -> None:
+    assert len(TEXT) < 16_000

@@ -1,4 +1,4 @@
-"""The README's lines for nginx put the local endpoint behind another web front end's address."""
+"""The lines for nginx in the endpoint's README put it behind a web front end's address."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from langchain_ai365vip import ChatAI365VIP
 from langchain_ai365vip.errors import AI365VIPConnectionError
 from langchain_ai365vip.server import LocalServer
 from tests.documents import blocks
-from tests.generated import README
+from tests.generated import ENDPOINT
 from tests.ports import free_port
 
 pytestmark = pytest.mark.heavy
@@ -91,7 +91,7 @@ def model() -> Paced:
 def site(model: Paced, tmp_path: Path) -> Iterator[str]:
     nginx = shutil.which("nginx")
     assert nginx is not None, "nginx is missing: apt-get install nginx"
-    lines = next(b.code for b in blocks(README.read_text("utf-8")) if b.language == "nginx")
+    lines = next(b.code for b in blocks(ENDPOINT.read_text("utf-8")) if b.language == "nginx")
     port = free_port()
     with LocalServer(RunnableLambda(model.answer)) as server:
         config = tmp_path / "nginx.conf"
