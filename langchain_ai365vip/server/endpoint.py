@@ -22,8 +22,7 @@ from langchain_ai365vip._wire.request import (
 )
 from langchain_ai365vip.server.access import Access, RefusedError
 from langchain_ai365vip.server.models import Failure, TextSource, failure_of
-from langchain_ai365vip.server.page import PAGE_HEADER
-from langchain_ai365vip.server.page import page as page_handler
+from langchain_ai365vip.server.page import PAGE_HEADER, pages
 from langchain_ai365vip.server.reply import TEXT, Reply, printable, refusal
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -99,8 +98,7 @@ class Endpoint:
             HEALTH_PATH: {"GET": _health, "HEAD": _health},
         }
         if page:
-            show = page_handler()
-            routes["/"] = {"GET": show, "HEAD": show}
+            routes.update((path, {"GET": show, "HEAD": show}) for path, show in pages().items())
         return routes
 
     @web.middleware

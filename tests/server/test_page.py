@@ -1,147 +1,39 @@
-"""The page at `/`: what it may do, and what a person sees of it in a real browser."""
+"""The page at `/` in a real browser: asking, failing, and what is kept of a conversation."""
 
 from __future__ import annotations
 
 import asyncio
-import importlib
 import json
-import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
 from langchain_ai365vip import errors
-from tests.server.server_kit import ScriptedModel, says, serve
+from tests.server.browser_kit import Browse, Paced, log_of, said, say
+from tests.server.server_kit import ScriptedModel, says
 
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
+pytestmark = pytest.mark.heavy
 
 
-async def test_the_page_is_small_and_may_run_its_own_script_alone() -> None:
-    async with serve(says("ok")) as client:
-        answer = await client.ask(b"", method="GET", path="/")
-    html = answer.body.decode()
-    assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    assert html.count("\n") < 150
-    assert "//" not in re.sub(r"// The endpoint's message.*", "", html)  # no other address
-    policy = answer.headers["content-security-policy"]
-    assert policy.startswith("default-src 'none'; script-src 'sha256-")
-    assert "unsafe" not in policy
-    for dangerous in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("):
-        assert dangerous not in html
-
-
-async def test_the_page_can_be_left_out() -> None:
-    async with serve(says("ok"), page=False) as client:
-        assert (await client.ask(b"", method="GET", path="/")).status == 404
-
-
-async def test_the_page_is_not_served_under_a_foreign_name() -> None:
-    async with serve(says("ok")) as client:
-        answer = await client.ask(b"", method="GET", path="/", host="evil.example")
-    assert answer.status == 403
-
-
-@asynccontextmanager
-async def browse(
-    model: Any, *, wait_for: str = "#model option", **options: Any
-) -> AsyncIterator[Any]:
-    """Open the page in Chromium; whatever it tries against its policy is an error."""
-    # The browser group is not there where only the fast tests run, mypy among them.
-    playwright = importlib.import_module("playwright.async_api")
-    async with serve(model, **options) as client, playwright.async_playwright() as driver:
-        browser = await driver.chromium.launch(
-            executable_path=CHROMIUM, args=FLAGS, timeout=180_000
-        )
-        page = await browser.new_page()
-        page.set_default_timeout(60_000)
-        complaints: list[tuple[str, str]] = []
-        page.on("pageerror", lambda error: complaints.append(("error", str(error))))
-        page.on("console", lambda message: complaints.append((message.type, message.text)))
-        requested: list[str] = []
-        page.on("request", lambda request: requested.append(request.url))
-        await page.goto(f"http://{client.host}:{client.port}/")
-        await page.locator(wait_for).first.wait_for(state="attached")
-        yield page
-        await browser.close()
-    # An answer that is an error shows in the console, too; nothing else may.
-    assert [
-        complaint
-        for complaint in complaints
-        if complaint[0] == "error" and "Failed to load resource" not in complaint[1]
-    ] == []
-    own = f"http://{client.host}:{client.port}/"
-    assert {url for url in requested if not url.startswith("data:")} <= {
-        own,
-        own + "api/models",
-        own + "api/chat",
-    }
-
-
-async def say(page: Any, text: str) -> None:
-    await page.get_by_label("Message").fill(text)
-    await page.keyboard.press("Enter")
-
-
-async def log_of(page: Any) -> list[str]:
-    """The texts of the conversation, each behind who said it."""
-    items: list[str] = await page.locator("#log li").all_inner_texts()
-    return items
-
-
-class Paced:
-    """Yields a piece each time the test lets it."""
-
-    def __init__(self, *pieces: str) -> None:
-        self.pieces = pieces
-        self.go: asyncio.Queue[None] = asyncio.Queue()
-        self.ended = asyncio.Event()
-
-    async def script(self) -> AsyncIterator[str]:
-        try:
-            for piece in self.pieces:
-                await self.go.get()
-                yield piece
-        finally:
-            self.ended.set()
-
-    def model(self) -> ScriptedModel:
-        return ScriptedModel(script=self.script)
-
-
-@pytest.mark.heavy
-async def test_the_text_grows_as_it_streams_in_any_script() -> None:
+async def test_the_text_grows_as_it_streams_in_any_script(browse: Browse) -> None:
     pieces = ["Grüße, ", "世界 ", "🌍\n", "<b>&amp;</b>"]
     paced = Paced(*pieces)
     async with browse(paced.model()) as page:
         await say(page, "Hé")
-        seen = ""
-        for piece in pieces:
+        for shown in ("Grüße,", "Grüße, 世界", "Grüße, 世界 🌍", "Grüße, 世界 🌍\n<b>&</b>"):
             paced.go.put_nowait(None)
-            seen += piece
             await page.wait_for_function(
-                "text => document.querySelector('#log .assistant')?.textContent === 'Model' + text",
-                arg=seen,
+                "text => document.querySelector('.assistant .body').innerText === text", arg=shown
             )
-        await page.locator("#send:enabled").wait_for()
-        assert (await log_of(page))[0] == "You\nHé"
+        await said(page)
+        assert (await log_of(page))[0] == ["You", "Hé"]
         assert await page.locator("#log").get_attribute("aria-busy") == "false"
         assert await page.locator("#error").inner_text() == ""
 
 
-@pytest.mark.heavy
-async def test_the_whole_conversation_goes_out_each_time() -> None:
+async def test_the_whole_conversation_goes_out_each_time(browse: Browse) -> None:
     model = says("one ", "two")
     async with browse(model) as page:
         await page.get_by_text("Settings").click()
@@ -149,10 +41,10 @@ async def test_the_whole_conversation_goes_out_each_time() -> None:
         await page.get_by_label("Temperature").fill("0.3")
         for question in ("a", "b"):
             await say(page, question)
-            await page.locator("#send:enabled").wait_for()
+            await said(page)
         await page.get_by_role("button", name="New chat").click()
         await say(page, "c")
-        await page.locator("#send:enabled").wait_for()
+        await said(page)
     system, reply = SystemMessage("Be brief."), AIMessage("one two")
     expected: list[list[BaseMessage]] = [
         [system, HumanMessage("a")],
@@ -163,9 +55,10 @@ async def test_the_whole_conversation_goes_out_each_time() -> None:
     assert model.passed == [{"temperature": 0.3}] * 3
 
 
-@pytest.mark.heavy
-async def test_the_page_sends_the_json_that_the_protocols_browser_client_sends() -> None:
-    async with browse({"small": says("one ", "two")}) as page:
+async def test_the_page_sends_the_json_that_the_protocols_browser_client_sends(
+    at_desk: Browse,
+) -> None:
+    async with at_desk({"small": says("one ", "two")}) as page:
         sent: list[tuple[str, str, Any, str]] = []
         page.on("request", lambda asked: sent.append(
             (asked.method, asked.url, json.loads(asked.post_data), asked.headers["content-type"])
@@ -175,7 +68,7 @@ async def test_the_page_sends_the_json_that_the_protocols_browser_client_sends()
         await page.get_by_label("API key").press("Tab")
         for question in ("Hé", "b"):
             await say(page, question)
-            await page.locator("#send:enabled").wait_for()
+            await said(page)
         url = page.url
     hello = {"role": "user", "content": "Hé"}
     reply = [{"role": "assistant", "content": "one two"}, {"role": "user", "content": "b"}]
@@ -196,131 +89,13 @@ async def test_the_page_sends_the_json_that_the_protocols_browser_client_sends()
     ]
 
 
-async def focused(page: Any) -> str:
-    """The id of what has the focus."""
-    name: str = await page.evaluate("document.activeElement.id")
-    return name
-
-
-@pytest.mark.heavy
-@pytest.mark.parametrize(
-    ("at", "then"), [("prompt", "prompt"), ("log", "log"), ("text", "text"), ("stop", "text")]
-)
-async def test_the_end_of_a_reply_takes_the_focus_from_nothing_outside_the_form(
-    at: str, then: str
-) -> None:
-    paced = Paced("done")
-    async with browse(paced.model()) as page:
-        await page.get_by_text("Settings").click()
-        await say(page, "Hi")
-        await page.locator("#stop:enabled").wait_for()
-        await page.locator(f"#{at}").focus()
-        paced.go.put_nowait(None)
-        await page.locator("#send:enabled").wait_for()
-        assert await focused(page) == then
-
-
-@pytest.mark.heavy
-async def test_sending_by_its_button_leaves_the_focus_on_stop() -> None:
-    paced = Paced("first ", "never")
-    async with browse(paced.model()) as page:
-        await page.get_by_label("Message").fill("Hi")
-        await page.keyboard.press("Tab")
-        assert await focused(page) == "send"
-        await page.keyboard.press("Enter")
-        paced.go.put_nowait(None)
-        await page.get_by_text("first").wait_for()
-        assert await focused(page) == "stop"
-        await page.keyboard.press("Enter")
-        await paced.ended.wait()
-        await page.locator("#send:enabled").wait_for()
-        assert await focused(page) == "text"
-
-
-# Every colour that is seen, painted: `[what, contrast needed, colour, what it is painted on]`.
-COLOURS = """() => {
-  const context = document.createElement("canvas").getContext("2d");
-  const painted = (layers) => {
-    for (const [colour, alpha] of layers) {
-      context.globalAlpha = alpha;
-      context.fillStyle = colour;
-      context.fillRect(0, 0, 1, 1);
-    }
-    return [...context.getImageData(0, 0, 1, 1).data].slice(0, 3);
-  };
-  const probe = document.body.appendChild(document.createElement("i"));
-  probe.style.background = "Canvas";
-  const canvas = [getComputedStyle(probe).backgroundColor, 1];
-  probe.remove();
-  const found = [];
-  const look = (element, layers, alpha) => {
-    const style = getComputedStyle(element), name = element.id || element.localName;
-    if (!element.checkVisibility() || element.disabled) return;
-    alpha *= style.opacity;
-    const inside = [...layers, [style.backgroundColor, alpha]];
-    const add = (what, needed, colour, opacity, on) =>
-      found.push([name + what, needed, painted([...on, [colour, opacity]]), painted(on)]);
-    if ([...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim()))
-      add("", 4.5, style.color, alpha, inside);
-    if (element.matches("input, select, textarea, button"))
-      add(" border", 3, style.borderTopColor, alpha, layers);
-    if (element.matches("input, select, textarea")) add(" value", 4.5, style.color, alpha, inside);
-    if (element.placeholder) {
-      const hint = getComputedStyle(element, "::placeholder");
-      add(" placeholder", 4.5, hint.color, alpha * hint.opacity, inside);
-    }
-    for (const child of element.children) look(child, inside, alpha);
-  };
-  look(document.body, [canvas], 1);
-  return found;
-}"""
-
-
-def contrast(one: list[int], other: list[int]) -> float:
-    """How far two sRGB colours are apart, as WCAG 2 measures it."""
-
-    def luminance(colour: list[int]) -> float:
-        parts = [part / 255 for part in colour]
-        linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
-        return sum(weight * p for weight, p in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
-
-    low, high = sorted([luminance(one), luminance(other)])
-    return (high + 0.05) / (low + 0.05)
-
-
-@pytest.mark.heavy
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_everything_that_is_seen_has_the_contrast_of_wcag(scheme: str) -> None:
-    async with browse(says(errors.AI365VIPRateLimitError("x"))) as page:
-        await page.emulate_media(color_scheme=scheme)
-        await page.get_by_text("Settings").click()
-        await page.evaluate("show('user', 'Hi'); show('assistant', 'Hello')")
-        await say(page, "Hi")
-        await page.locator("#error:not(:empty)").wait_for()
-        colours = await page.evaluate(COLOURS)
-    names = {name for name, *_ in colours}
-    assert {
-        "text placeholder",
-        "text border",
-        "model value",
-        "send",
-        "send border",
-        "error",
-    } <= names
-    assert {"li", "b", "label", "summary", "prompt value", "key border"} <= names
-    assert (sum(colours[0][3]) > 600) == (scheme == "light")
-    assert [
-        (name, needed, round(contrast(colour, on), 1))
-        for name, needed, colour, on in colours
-        if contrast(colour, on) < needed
-    ] == []
-
-
-@pytest.mark.heavy
 @pytest.mark.parametrize("how", ["button", "Escape"])
-async def test_stop_ends_the_model_and_keeps_what_was_read(how: str) -> None:
+async def test_stop_ends_the_model_and_keeps_what_was_read_as_stopped(
+    browse: Browse, how: str
+) -> None:
     paced = Paced("first ", "never")
-    async with browse(paced.model()) as page:
+    model = paced.model()
+    async with browse(model) as page:
         await say(page, "Hi")
         assert await page.locator("#send").is_disabled()
         paced.go.put_nowait(None)
@@ -330,9 +105,17 @@ async def test_stop_ends_the_model_and_keeps_what_was_read(how: str) -> None:
         else:
             await page.keyboard.press("Escape")
         await paced.ended.wait()
-        await page.locator("#send:enabled").wait_for()
-        assert await log_of(page) == ["You\nHi", "Model\nfirst "]
+        await said(page)
+        shown = ["langchain", "first", "The reply was stopped"]
+        assert await log_of(page) == [["You", "Hi"], shown]
         assert await page.locator("#error").inner_text() == ""
+        await say(page, "Go on")
+        paced.go.put_nowait(None)
+        paced.go.put_nowait(None)
+        await said(page)
+    assert [m.text for m in model.asked[1][1:]] == [
+        "Hi", "first \n\n[The reply was stopped]", "Go on",
+    ]  # fmt: skip
 
 
 FAILURES: dict[str, tuple[ScriptedModel, str]] = {
@@ -340,25 +123,26 @@ FAILURES: dict[str, tuple[ScriptedModel, str]] = {
         says(errors.AI365VIPRateLimitError("x")),
         "Rate limit reached for the model",
     ),
+    "an error of its own": (
+        says(RuntimeError("x")), "The model failed: the server's log says why"
+    ),
     "no text at all": (says(""), "The model sent an empty reply"),
-}
+}  # fmt: skip
 
 
-@pytest.mark.heavy
 @pytest.mark.parametrize(("model", "error"), FAILURES.values(), ids=FAILURES.keys())
 async def test_a_failure_is_shown_from_its_reason_and_the_message_can_be_sent_again(
-    model: ScriptedModel, error: str
+    at_desk: Browse, model: ScriptedModel, error: str
 ) -> None:
-    async with browse(model) as page:
+    async with at_desk(model) as page:
         await say(page, "Hi")
         await page.get_by_role("alert").get_by_text(error).wait_for()
-        await page.locator("#send:enabled").wait_for()
+        await said(page)
         assert await log_of(page) == []
         assert await page.get_by_label("Message").input_value() == "Hi"
 
 
-@pytest.mark.heavy
-async def test_a_reply_that_breaks_off_keeps_its_text_and_says_so() -> None:
+async def test_a_reply_that_breaks_off_is_kept_marked_and_goes_on_as_such(browse: Browse) -> None:
     # The browser drops what the page has not read when a reply breaks off, so the failure
     # waits until the page shows the text.
     shown = asyncio.Event()
@@ -368,44 +152,213 @@ async def test_a_reply_that_breaks_off_keeps_its_text_and_says_so() -> None:
         await shown.wait()
         raise RuntimeError("x")
 
-    async with browse(ScriptedModel(script=script)) as page:
+    model = ScriptedModel(script=script)
+    async with browse(model) as page:
         await say(page, "Hi")
         await page.get_by_text("half").wait_for()
         shown.set()
-        await page.get_by_role("alert").get_by_text("The reply broke off: ").wait_for()
-        await page.locator("#send:enabled").wait_for()
-        assert await log_of(page) == ["You\nHi", "Model\nhalf "]
+        failed = "The model failed, the server's log says why"
+        await page.get_by_role("alert").get_by_text(failed).wait_for()
+        await said(page)
+        shown_of_it = ["langchain", "half", "The reply broke off"]
+        assert await log_of(page) == [["You", "Hi"], shown_of_it]
         assert await page.get_by_label("Message").input_value() == ""
+        await say(page, "And?")
+        await said(page)
+    assert [m.text for m in model.asked[1][1:]] == [
+        "Hi", "half \n\n[The reply broke off]", "And?",
+    ]  # fmt: skip
 
 
-@pytest.mark.heavy
-async def test_the_key_is_asked_for_and_a_model_can_be_picked() -> None:
+async def test_a_server_that_is_gone_is_said_to_be(browse: Browse) -> None:
+    async with browse(says("ok")) as page:
+        await page.route("**/api/chat", lambda route: route.abort("connectionrefused"))
+        await say(page, "Hi")
+        await page.get_by_role("alert").get_by_text("The server does not answer").wait_for()
+        assert await page.get_by_label("Message").input_value() == "Hi"
+
+
+async def test_models_that_were_not_there_at_first_are_asked_for_again(at_desk: Browse) -> None:
+    async with at_desk(says("ok")) as page:
+        await page.route("**/api/models", lambda route: route.abort("connectionrefused"))
+        await page.reload()
+        await page.get_by_role("alert").get_by_text("The server does not answer").wait_for()
+        await page.unroute("**/api/models")
+        await say(page, "Hi")
+        await page.locator(".assistant").get_by_text("ok").wait_for()
+
+
+async def test_a_missing_key_is_asked_for_in_its_field_and_a_model_can_be_picked(
+    browse: Browse,
+) -> None:
     small, large = says("s"), says("l")
     models = {"small": small, "large": large}
     async with browse(models, wait_for="#error:not(:empty)", api_key="s3cret") as page:
         await page.get_by_role("alert").get_by_text("API key is missing").wait_for()
-        await page.get_by_label("API key").fill("s3cret")
-        await page.get_by_label("API key").press("Tab")
+        assert await page.evaluate("document.activeElement.id") == "key"
+        await page.keyboard.type("s3cret")
+        await page.keyboard.press("Tab")
         await page.get_by_label("Model").select_option("large")
         await say(page, "Hi")
-        await page.locator("#send:enabled").wait_for()
+        await said(page)
         assert await page.locator("#error").inner_text() == ""
+        assert (await log_of(page))[1] == ["large", "l"]
     assert [len(small.asked), len(large.asked)] == [0, 1]
 
 
-@pytest.mark.heavy
-async def test_everything_has_a_name_and_is_reached_by_keyboard() -> None:
-    async with browse(says("ok")) as page:
-        names = await page.evaluate(
-            """() => [...document.querySelectorAll("button, select, input, textarea")]
-            .map(e => e.labels?.[0]?.firstChild.textContent.trim() || e.innerText)"""
+@pytest.mark.parametrize("temperature", ["2.1", "-1", ""])
+async def test_a_temperature_outside_0_to_2_is_not_sent(browse: Browse, temperature: str) -> None:
+    model = says("ok")
+    async with browse(model) as page:
+        await page.get_by_text("Settings").click()
+        await page.get_by_label("Temperature").fill(temperature)
+        await page.get_by_text("Settings").click()
+        await say(page, "Hi")
+        error = page.get_by_role("alert")
+        await error.get_by_text("The temperature must be a number from 0 to 2").wait_for()
+        assert await page.evaluate("document.activeElement.id") == "temperature"
+        assert await page.get_by_label("Message").input_value() == "Hi"
+        await page.keyboard.press("Control+a")
+        await page.keyboard.type("2")
+        await page.get_by_role("button", name="Send").click()
+        await said(page)
+    assert model.passed == [{"temperature": 2}]
+
+
+def counting() -> ScriptedModel:
+    """A model whose first answer is "answer 1", and so on; "fail" makes it fail."""
+    answers: list[None] = []
+
+    async def script() -> AsyncIterator[str]:
+        if model.asked[-1][-1].text == "fail":
+            raise errors.AI365VIPRateLimitError("x")
+        answers.append(None)
+        yield f"answer {len(answers)}"
+
+    model = ScriptedModel(script=script)
+    return model
+
+
+def texts(asked: list[BaseMessage]) -> list[str]:
+    """What was asked, without the system prompt."""
+    return [message.text for message in asked[1:]]
+
+
+async def test_asking_again_replaces_the_answer(browse: Browse) -> None:
+    model = counting()
+    async with browse(model) as page:
+        for question in ("a", "b"):
+            await say(page, question)
+            await said(page)
+        await page.get_by_role("button", name="Ask again").click()
+        await page.get_by_text("answer 3").wait_for()
+        await said(page)
+        assert [one[1] for one in await log_of(page)] == ["a", "answer 1", "b", "answer 3"]
+    assert [texts(asked) for asked in model.asked[1:]] == [["a", "answer 1", "b"]] * 2
+
+
+async def test_an_edited_question_replaces_the_last_one_and_its_answer(browse: Browse) -> None:
+    model = counting()
+    async with browse(model) as page:
+        for question in ("a", "b"):
+            await say(page, question)
+            await said(page)
+        await page.get_by_label("Message").fill("a draft")
+        await page.get_by_role("button", name="Edit").click()
+        assert await page.get_by_label("Message").input_value() == "b"
+        await say(page, "c")
+        await page.get_by_text("answer 3").wait_for()
+        await said(page)
+        assert [one[1] for one in await log_of(page)] == ["a", "answer 1", "c", "answer 3"]
+        assert await page.get_by_label("Message").input_value() == "a draft"
+    assert texts(model.asked[-1]) == ["a", "answer 1", "c"]
+
+
+async def test_an_edit_that_is_left_or_fails_changes_nothing(browse: Browse) -> None:
+    async with browse(counting()) as page:
+        await say(page, "a")
+        await said(page)
+        before = await log_of(page)
+        await page.get_by_label("Message").fill("a draft")
+        await page.get_by_role("button", name="Edit").click()
+        await page.keyboard.press("Escape")
+        assert await page.get_by_label("Message").input_value() == "a draft"
+        edit = page.get_by_role("button", name="Edit")
+        await edit.click()
+        await say(page, "fail")
+        await page.get_by_role("alert").get_by_text("Rate limit").wait_for()
+        await said(page)
+        assert await log_of(page) == before
+        assert await page.get_by_label("Message").input_value() == "fail"
+        assert await edit.get_attribute("aria-pressed") == "true"
+
+
+async def test_a_message_is_copied_as_it_was_written(browse: Browse) -> None:
+    async with browse(says("**bold** and\n\n- a\n- b")) as page:
+        await say(page, "Hi *there*")
+        await said(page)
+        for item, text in ((".user", "Hi *there*"), (".assistant", "**bold** and\n\n- a\n- b")):
+            await page.locator(item).get_by_role("button", name="Copy").click()
+            await page.get_by_role("status").get_by_text("Copied").wait_for()
+            assert await page.evaluate("navigator.clipboard.readText()") == text
+
+
+async def test_copying_works_where_browsers_have_no_clipboard_for_pages(at_desk: Browse) -> None:
+    async with at_desk(says("ok")) as page:
+        await page.evaluate("""Object.defineProperty(navigator, "clipboard", {value: undefined})""")
+        await say(page, "Hi")
+        await said(page)
+        await page.locator(".assistant").get_by_role("button", name="Copy").click()
+        await page.get_by_role("button", name="Copied").wait_for()
+        await page.get_by_label("Message").press("Control+v")
+        assert await page.get_by_label("Message").input_value() == "ok"
+
+
+async def test_the_chat_survives_a_reload_and_the_key_does_not(browse: Browse) -> None:
+    model = counting()
+    other = says("x")
+    options = {"api_key": "s3cret", "wait_for": "#error:not(:empty)"}
+    async with browse({"other": other, "counting": model}, **options) as page:
+        await page.get_by_label("API key").fill("s3cret")
+        await page.get_by_label("System prompt").fill("Be brief.")
+        await page.get_by_label("Temperature").fill("0.5")
+        await page.get_by_label("Model").select_option("counting")
+        await say(page, "a")
+        await said(page)
+        before = await log_of(page)
+        await page.reload()
+        await page.locator("#error:not(:empty)").wait_for()
+        assert await log_of(page) == before
+        stored = await page.evaluate(
+            "JSON.stringify([{...sessionStorage}, {...localStorage}, document.cookie])"
         )
-        assert await page.evaluate("document.activeElement.id") == "text"
-        reached = []
-        for _ in range(7):
-            await page.keyboard.press("Tab")
-            reached.append(await page.evaluate("document.activeElement.id"))
-    assert names == [
-        "Model", "New chat", "API key", "System prompt", "Temperature", "Message", "Send", "Stop",
-    ]  # fmt: skip
-    assert {"model", "new", "log", "text", "send"} <= set(reached)
+        assert "answer 1" in stored
+        assert "s3cret" not in stored
+        assert await page.get_by_label("API key").input_value() == ""
+        await page.get_by_label("API key").fill("s3cret")
+        await page.get_by_label("API key").press("Tab")
+        await page.locator("#model option").first.wait_for(state="attached")
+        await say(page, "b")
+        await page.get_by_text("answer 2").wait_for()
+        await said(page)
+        await page.get_by_role("button", name="New chat").click()
+        await page.reload()
+        await page.locator("#error:not(:empty)").wait_for()
+        assert await log_of(page) == []
+    assert model.asked[-1][0] == SystemMessage("Be brief.")
+    assert texts(model.asked[-1]) == ["a", "answer 1", "b"]
+    assert model.passed[-1] == {"temperature": 0.5}
+
+
+async def test_a_reload_in_the_middle_of_a_reply_keeps_what_was_read_as_stopped(
+    browse: Browse,
+) -> None:
+    paced = Paced("first ", "never")
+    async with browse(paced.model()) as page:
+        await say(page, "Hi")
+        paced.go.put_nowait(None)
+        await page.get_by_text("first").wait_for()
+        await page.reload()
+        await paced.ended.wait()
+        shown = ["langchain", "first", "The reply was stopped"]
+        assert await log_of(page) == [["You", "Hi"], shown]
