@@ -1,4 +1,4 @@
-.PHONY: check format-check lint types pyright test newest format docs notebooks heavy bench faults
+.PHONY: check format-check lint types pyright test newest format docs pictures notebooks heavy bench faults
 RUN = uv run
 
 check: format-check lint types test  ## ARGS='-m "not heavy"': every test but the heavy ones
@@ -28,6 +28,8 @@ faults:  ## the fault matrix, played to ChatOpenAI
 	$(RUN) --group peers python -m tests.faults --peer openai
 docs:  ## the generated parts of the READMEs
 	$(RUN) python -m tests.generated
+pictures:  ## of the page and of a terminal, for the README
+	$(RUN) --group pictures python -m tests.pictures
 notebooks:  ## run them and write their outputs
 	$(RUN) --group demo --group heavy python -m tests.notebooks
 heavy:
