@@ -5,7 +5,7 @@ known, so all are always on. A row holds the marks as the model writes them. The
 without regard to case, blanks, `_` and the width of bars, a namespace in front of a name
 (`antml:`, `｜DSML｜`) or a suffix behind it (`:6c1f`), see `marks`.
 
-To add a form, add a row, and look at `README.md` beside this room.
+To add a form, add a row: `langchain_ai365vip/README.md` shows how.
 """
 
 from __future__ import annotations

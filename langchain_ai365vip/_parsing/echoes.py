@@ -12,7 +12,7 @@ _ROUNDS = 5
 _UNICODE = re.compile(r"(?<!\\)\\+u([0-9a-f]{4})")
 _ESCAPES = re.compile(r"\\+[bfnrt]?|\s+")
 # What a call goes on with whose arguments stand in tags.
-_MORE = ("<arg_key>", "<parameter=")
+_MORE = re.compile(r"<[^<>]{0,20}(?:arg_?key|param|tool_arg:|\|open\|>argument)")
 
 
 def plain(text: str) -> str:
@@ -64,7 +64,7 @@ def _stands_in(call: str, text: str) -> bool:
         end = at + len(call)
         last, following = call[-1:], text[end : end + 1]
         in_word = last.isalnum() and following.isalnum()
-        if not (in_word or last + following == ">{" or text.startswith(_MORE, end)):
+        if not (in_word or last + following == ">{" or _MORE.match(text, end)):
             return True
         at = text.find(call, end)
     return False

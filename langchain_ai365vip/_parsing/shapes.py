@@ -256,7 +256,7 @@ class CallReader:
             return (yield from self._braces(name))
         yield from self._gap()
         if (yield from self._source.peek()) == "{":
-            return (yield from self._named(name)) if self._is_bound(name) else Read()
+            return (yield from self._named(name))
         mark = yield from self._marks.read(_ARGS)
         if mark is not None:
             return (yield from self._behind_name(name, mark))
@@ -285,7 +285,7 @@ class CallReader:
 
     def _inner_name(self, name: str, inner: str) -> Pull[Read]:
         """Read on where two names follow one another: `function`, or an id, is the other."""
-        name = name if self._is_bound(name) else inner
+        name = inner if name == "function" or self._is_bound(inner) else name
         yield from self._fence()
         if (yield from self._source.peek()) == "{":
             return (yield from self._named(name))
@@ -349,8 +349,9 @@ class CallReader:
                 break
             if not (char.isalpha() or char == "_") or not (yield from self._is_call()):
                 break
-        if all(reading.name not in self._tools for reading in read.readings):
-            return Read()
+        known = any(reading.name in self._tools for reading in read.readings)
+        if not known and any(reading.error for reading in read.readings):
+            return Read()  # code
         yield from self._ends(read)
         return read
 
