@@ -112,7 +112,8 @@ def _wanted(
         wanted |= {THOUGHT, CHANNEL_MARK} if not thinking else set()
         wanted |= {RESULT} if any_call and not thinking else set()
     if any_call:
-        wanted |= {END, CLOSE, HALF, CUT} if closes else {END}
+        wanted |= {END, CLOSE, HALF} if closes else {END}
+        wanted |= {CUT} if closes and not thinking else set()
     return frozenset(wanted)
 
 
