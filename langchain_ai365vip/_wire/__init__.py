@@ -1,4 +1,5 @@
 """The protocol of `/api/chat` and `/api/models`, for its client and its server alike. No I/O.
 
-`request` reads what a client sends, as a server has to.
+`facts` are the protocol's own; `payload` is a request as a client writes it, `request` as a server
+reads it; `cutter` and `tokens` do on this side what the protocol has no field for.
 """
