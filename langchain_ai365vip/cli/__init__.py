@@ -14,7 +14,7 @@ import sys
 from langchain_ai365vip._version import installing
 from langchain_ai365vip.cli.exits import Exit, ending_signals
 
-_EXTRA = ("typer", "rich")
+_EXTRA = ("typer", "rich", "prompt_toolkit")
 _MISSING = f"The command line is an extra of the package: {installing('cli')}\n"
 
 

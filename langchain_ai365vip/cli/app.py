@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
 
@@ -12,7 +13,7 @@ from langchain_ai365vip import __version__
 from langchain_ai365vip.cli.ending import ending
 from langchain_ai365vip.cli.exits import MEANINGS, Exit
 from langchain_ai365vip.cli.target import REQUEST, Target, with_target
-from langchain_ai365vip.cli.terminal import note, say, warnings_as_notes
+from langchain_ai365vip.cli.terminal import is_terminal, note, say, say_json, warnings_as_notes
 
 # "\b" keeps the lines as they are.
 _EXIT_CODES: Final = "\n".join(
@@ -20,7 +21,6 @@ _EXIT_CODES: Final = "\n".join(
 )
 
 app = typer.Typer(
-    no_args_is_help=True,
     # Never on: they show local variables, and keys are among those.
     pretty_exceptions_enable=False,
     pretty_exceptions_show_locals=False,
@@ -30,6 +30,9 @@ app = typer.Typer(
 )
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+Json = Annotated[bool, typer.Option("--json", help="Write JSON, for scripts.")]
+# Typer exports only this class of its own (or of click, before 0.26).
+_UsageError: Final[Any] = typer.BadParameter.__mro__[1]
 
 
 def run() -> None:
@@ -39,7 +42,20 @@ def run() -> None:
         # A terminal that cannot show a character gets a "?", not a crash.
         if stream is not None:
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a TextIOWrapper
-    app()
+    command(sys.argv[1:])
+
+
+def command(arguments: Sequence[str]) -> NoReturn:
+    """Run a command and exit with its code; without arguments, show the help."""
+    # Typer draws boxes with it, which pipes and scripts have no use for.
+    app.rich_markup_mode = "rich" if is_terminal(sys.stdout) else None
+    try:
+        code = app(list(arguments) or ["--help"], standalone_mode=False)
+    except _UsageError as exc:
+        at = exc.ctx.command_path if exc.ctx else "ai365vip"
+        note(f"ai365vip: {exc.format_message()} ({at} --help shows what there is)")
+        sys.exit(Exit.USAGE)
+    sys.exit(code)
 
 
 def _show_version(value: bool) -> None:
@@ -66,6 +82,11 @@ def chat(
     prompt: Annotated[str | None, typer.Argument(help="What to ask.")] = None,
     *,
     target: Target,
+    json: Json = False,
+    no_history: Annotated[
+        bool,
+        typer.Option("--no-history", help="Keep nothing of a conversation for the arrow keys."),
+    ] = False,
     debug: Debug = False,
 ) -> None:
     """Ask a question; the answer streams to standard output.
@@ -76,21 +97,36 @@ def chat(
     with ending(debug=debug):
         from langchain_core.messages import HumanMessage
 
-        from langchain_ai365vip.cli.chat import Conversation, answer, read_prompt
+        from langchain_ai365vip.cli import chat as chatting
         from langchain_ai365vip.cli.endpoints import opened
 
-        question = read_prompt(prompt, sys.stdin)
+        question = chatting.read_prompt(prompt, sys.stdin, conversation=not json)
         with opened(target) as client:
             if question is None:
-                Conversation(client, debug=debug).run()
+                from langchain_ai365vip.cli.conversation import converse
+
+                converse(client, history=not no_history, debug=debug)
+            elif json:
+                say_json(chatting.reply(client, question))
             else:
-                answer(client, [HumanMessage(question)], [])
+                chatting.answer(client, [HumanMessage(question)], [])
 
 
 @app.command()
 @with_target("local", "gguf")
 def serve(
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[MODULE:OBJECT]",
+            help="A model, chain, graph or function of yours: app:agent is agent of app.py.",
+        ),
+    ] = None,
     *,
+    factory: Annotated[
+        bool,
+        typer.Option("--factory", help="OBJECT is called, without arguments, to make the model."),
+    ] = False,
     target: Target,
     model: Annotated[
         list[str] | None,
@@ -165,7 +201,9 @@ def serve(
     with ending(debug=debug):
         from langchain_ai365vip.cli import serve as serving
 
-        with serving.chosen(local=target.local, gguf=target.gguf, models=model or ()) as chosen:
+        with serving.chosen(
+            source, factory=factory, local=target.local, gguf=target.gguf, models=model or ()
+        ) as chosen:
             serving.serve(
                 chosen,
                 grace=grace,
@@ -185,13 +223,16 @@ def serve(
 
 @app.command()
 @with_target("base_url", *REQUEST)
-def models(*, target: Target, debug: Debug = False) -> None:
+def models(*, target: Target, json: Json = False, debug: Debug = False) -> None:
     """List an endpoint's models: id, tab, name."""
     with ending(debug=debug):
         from langchain_ai365vip.cli.endpoints import opened
 
         with opened(target) as client:
             listed = client.list_models()
+            if json:
+                say_json([each._asdict() for each in listed])
+                return
             for each in listed:
                 say(each.id, each.name)
             if not listed:

@@ -3,35 +3,36 @@
 from __future__ import annotations
 
 import contextlib
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, TextIO, cast
 
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.messages import BaseMessage
 
 from langchain_ai365vip import ChatAI365VIP
-from langchain_ai365vip.cli.failures import UserError, report
-from langchain_ai365vip.cli.terminal import is_terminal, note, output, visible
-from langchain_ai365vip.errors import AI365VIPError
+from langchain_ai365vip.cli.failures import UserError
+from langchain_ai365vip.cli.terminal import output, visible
 
-_WELCOME: Final = "Ctrl-D or /exit ends, /new starts over, Ctrl-C stops an answer."
+_NO_PROMPT: Final = "There is no prompt: give one as an argument, or pipe it in."
 
 
-def read_prompt(argument: str | None, stdin: TextIO | None) -> str | None:
+def read_prompt(
+    argument: str | None, stdin: TextIO | None, *, conversation: bool = True
+) -> str | None:
     """Join the prompt of the command line and what is piped in; `None`: hold a conversation.
 
     Raises:
-        UserError: There is neither, or the input is not UTF-8.
+        UserError: There is neither, and no conversation can be held, or the input is no text.
     """
     if stdin is None or stdin.isatty():
-        if argument is None and stdin is None:
-            raise UserError("There is no prompt: give one as an argument, or pipe it in.")
+        if argument is None and (stdin is None or not conversation):
+            raise UserError(_NO_PROMPT)
         return argument
     try:
         piped = stdin.buffer.read().decode("utf-8").strip("\ufeff")
     except UnicodeDecodeError as exc:
         raise UserError(
-            f"Standard input is not UTF-8 (byte {exc.start}): convert it before piping it in."
+            f"Standard input is not UTF-8 (byte {exc.start}): convert the text before piping it "
+            "in. Images and other files cannot be sent, the protocol carries text only."
         ) from None
     parts = [part for part in (argument, piped) if part and part.strip()]
     if not parts:
@@ -39,72 +40,58 @@ def read_prompt(argument: str | None, stdin: TextIO | None) -> str | None:
     return "\n\n".join(parts)
 
 
-def answer(model: ChatAI365VIP, messages: Sequence[BaseMessage], parts: list[str]) -> None:
+def reply(model: ChatAI365VIP, question: str) -> dict[str, Any]:
+    """Return an answer as scripts want it: the text, what wrote it, and how it ended."""
+    message = model.invoke(question)
+    return {
+        "content": message.text,
+        "model": model.model,
+        "finish_reason": message.response_metadata.get("finish_reason"),
+    }
+
+
+def answer(
+    model: ChatAI365VIP, messages: Sequence[BaseMessage], parts: list[str], /, **settings: Any
+) -> None:
     """Write an answer to standard output as it arrives, and its pieces to `parts`."""
+    piped = not output().isatty()
+    stream = cast(Any, model.stream(list(messages), **settings))
+    with _writing() as write, contextlib.closing(stream):
+        for chunk in stream:
+            if text := chunk.text:
+                parts.append(text)
+                write(visible(text, piped=piped))
+
+
+@contextlib.contextmanager
+def _writing() -> Iterator[Callable[[str], None]]:
+    """Give what writes a piece of an answer: as Markdown where somebody looks at it."""
+    from rich.console import Console
+
+    console = Console(file=output())
+    if console.is_terminal and not console.is_dumb_terminal:
+        from langchain_ai365vip.cli.markdown import Drawing
+
+        with Drawing(console) as drawing:
+            yield drawing.write
+    else:
+        with _plain() as write:
+            yield write
+
+
+@contextlib.contextmanager
+def _plain() -> Iterator[Callable[[str], None]]:
     out = output()
-    harmless = out.isatty()
-    stream = cast(Any, model.stream(list(messages)))
+    last = "\n"
+
+    def write(text: str) -> None:
+        nonlocal last
+        last = text
+        out.write(text)
+        out.flush()
+
     try:
-        with contextlib.closing(stream):
-            for chunk in stream:
-                if text := chunk.text:
-                    parts.append(text)
-                    out.write(visible(text) if harmless else text)
-                    out.flush()
+        yield write
     finally:
-        if parts and not parts[-1].endswith("\n"):
-            out.write("\n")
-            out.flush()
-
-
-class Conversation:
-    """A conversation at the terminal: reads a line, answers it, remembers both."""
-
-    def __init__(self, model: ChatAI365VIP, *, debug: bool) -> None:
-        self._model = model
-        self._debug = debug
-        self._messages: list[BaseMessage] = []
-
-    def run(self) -> None:
-        """Go on until the end of the input or `/exit`."""
-        output()  # rather now than after the first question
-        note(_WELCOME)
-        while (line := _read_line()) is not None:
-            if line == "/exit":
-                break
-            if line == "/new":
-                self._messages.clear()
-                note("[a new conversation]")
-            elif line:
-                self._turn(line)
-
-    def _turn(self, text: str) -> None:
-        asked = HumanMessage(text)
-        parts: list[str] = []
-        try:
-            answer(self._model, [*self._messages, asked], parts)
-        except KeyboardInterrupt:
-            note("[stopped]")
-        except AI365VIPError as exc:
-            report(exc, debug=self._debug)
-            note("[not kept in the conversation]")
-            return
-        if said := "".join(parts):
-            self._messages += [asked, AIMessage(said)]
-
-
-def _read_line() -> str | None:
-    # Gives input() line editing and a history, where the interpreter has it.
-    with contextlib.suppress(ImportError):
-        import readline  # noqa: F401
-    prompt = "> "
-    if not is_terminal(sys.stdout):  # then input() would write the prompt among the answers
-        if sys.stderr is not None:
-            sys.stderr.write(prompt)
-            sys.stderr.flush()
-        prompt = ""
-    try:
-        return input(prompt).strip()
-    except EOFError:
-        note("")
-        return None
+        if not last.endswith("\n"):
+            write("\n")

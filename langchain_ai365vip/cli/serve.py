@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import logging
+import operator
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,24 +25,68 @@ from langchain_ai365vip.server import LocalServer
 
 
 @contextmanager
-def chosen(*, local: bool, gguf: Path | None, models: Sequence[str]) -> Iterator[Any]:
-    """Give the model that the options name, or several by their names.
+def chosen(
+    source: str | None, *, factory: bool, local: bool, gguf: Path | None, models: Sequence[str]
+) -> Iterator[Any]:
+    """Give the model that the arguments name, or several by their names.
 
     Raises:
         UserError: None or several are named, or the one that is named cannot be made.
         ImportError: A package is missing; the message says which to install.
     """
-    if local + (gguf is not None) + bool(models) != 1:
+    if (source is not None) + local + (gguf is not None) + bool(models) != 1:
         raise UserError(
-            "Say what to serve: one of --local, --gguf FILE, --model PROVIDER:NAME (repeatable)."
+            "Say what to serve, one of: MODULE:OBJECT (of your own code), --local, --gguf FILE, "
+            "--model PROVIDER:NAME (repeatable)."
         )
-    if not models:
+    if factory and source is None:
+        raise UserError("--factory is for MODULE:OBJECT, and none is given.")
+    if source is not None:
+        yield _of_module(source, factory=factory)
+    elif not models:
         with loaded(gguf) as loaded_model:
             yield loaded_model
     elif len(models) == 1:
         yield _by_name(models[0])
     else:
         yield {name: _by_name(name) for name in models}
+
+
+def _of_module(source: str, *, factory: bool) -> Any:
+    module, _, path = source.partition(":")
+    if not (module and path):
+        raise UserError(f"{source}: expected MODULE:OBJECT, as in app:agent for agent of app.py.")
+    sys.path.insert(0, os.getcwd())
+    with _own_code(source):
+        try:
+            found = operator.attrgetter(path)(importlib.import_module(module))
+        except ModuleNotFoundError as exc:
+            if exc.name not in (module, module.partition(".")[0]):
+                raise  # a package that the module needs
+            raise UserError(
+                f"{source}: there is no module {module!r} in {os.getcwd()} or among the installed "
+                "packages. (A module's name has no .py; a model of a provider is given with "
+                "--model PROVIDER:NAME.)"
+            ) from exc
+        except AttributeError as exc:
+            if not hasattr(exc, "obj") or not inspect.ismodule(exc.obj):
+                raise
+            raise UserError(f"{source}: {exc}: correct the name.") from exc
+        if inspect.isfunction(found) and not factory and not inspect.signature(found).parameters:
+            raise UserError(f"{source} takes no messages: if it makes a model, add --factory.")
+        return found() if factory else found
+
+
+@contextmanager
+def _own_code(source: str) -> Iterator[None]:
+    """Say in one line what failed in the user's own code."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as exc:
+        said = _without_keys(" ".join(f"{type(exc).__name__}: {exc}".split()))
+        raise UserError(f"{source}: your code says {said} (--debug shows where).") from exc
 
 
 def _by_name(name: str) -> Any:
@@ -90,7 +138,7 @@ def serve(model: Any, *, grace: float = 5, access_log: bool = False, **options: 
         _show_requests()
     try:
         server = LocalServer(model, **options)
-    except ValueError as exc:
+    except (TypeError, ValueError) as exc:
         raise UserError(str(exc)) from exc
     stop = threading.Event()
     with _on_signals(stop):
@@ -100,7 +148,8 @@ def serve(model: Any, *, grace: float = 5, access_log: bool = False, **options: 
             raise UserError(str(exc.strerror)) from exc
         try:
             say(server.base_url)
-            note("Serving POST /api/chat and /api/models there. Ctrl-C stops it.")
+            where = f"open {server.base_url} in a browser"
+            note(f"Serving /api/chat and /api/models: {where}. Ctrl-C stops it.")
             # One that another thread gets, or that comes just before the wait, does not end it.
             while not stop.wait(1):
                 if not server.is_running:

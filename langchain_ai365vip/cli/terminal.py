@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import warnings
 from typing import Any, Final, TextIO
@@ -12,11 +13,13 @@ _MARKS: Final = {
     **dict.fromkeys(range(0x7F, 0xA0), 0xFFFD),
 }
 _MARKS_IN_TEXT: Final = {code: mark for code, mark in _MARKS.items() if chr(code) not in "\n\t"}
+# A pipe's reader may be a terminal, too, but takes "\r\n" for the line end that it is.
+_MARKS_IN_PIPE: Final = {code: mark for code, mark in _MARKS_IN_TEXT.items() if chr(code) != "\r"}
 
 
-def visible(text: str) -> str:
+def visible(text: str, *, piped: bool = False) -> str:
     """Show control characters as what they are; tabs and line ends stay."""
-    return text.translate(_MARKS_IN_TEXT)
+    return text.translate(_MARKS_IN_PIPE if piped else _MARKS_IN_TEXT)
 
 
 def visible_field(text: str) -> str:
@@ -47,6 +50,13 @@ def say(*fields: str) -> None:
     """Write a line to standard output, its fields parted by tabs."""
     out = output()
     out.write("\t".join(map(visible_field, fields)) + "\n")
+    out.flush()
+
+
+def say_json(value: Any) -> None:
+    """Write a value to standard output as JSON, in ASCII, so that any encoding carries it."""
+    out = output()
+    out.write(json.dumps(value) + "\n")
     out.flush()
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from langchain_ai365vip.cli.app import app
+from langchain_ai365vip.cli.app import command
 
 
 class Ran(NamedTuple):
@@ -24,7 +24,7 @@ def runner(capsys: pytest.CaptureFixture[str]) -> Run:
 
     def run(*arguments: str) -> Ran:
         with pytest.raises(SystemExit) as ended:
-            app(list(arguments))
+            command(arguments)
         return Ran(int(ended.value.code or 0), *capsys.readouterr())
 
     return run

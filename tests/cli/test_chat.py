@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import io
+import json
 import signal
 import socket
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 from langchain_core.language_models import FakeListChatModel
 from langchain_core.messages import HumanMessage
 from langchain_core.runnables import RunnableLambda
+from prompt_toolkit import PromptSession
+from prompt_toolkit.input import create_pipe_input
+from prompt_toolkit.output import DummyOutput
 from pydantic import BaseModel, ValidationError
 
 from langchain_ai365vip import ChatAI365VIP, __version__
-from langchain_ai365vip.cli.chat import Conversation, answer
+from langchain_ai365vip.cli.chat import answer
+from langchain_ai365vip.cli.conversation import Conversation
 from langchain_ai365vip.cli.ending import ending
 from langchain_ai365vip.cli.exits import Exit
+from langchain_ai365vip.cli.prompt import keys
 from langchain_ai365vip.cli.serve import serve
 from langchain_ai365vip.cli.terminal import warnings_as_notes
+from langchain_ai365vip.server import LocalServer
 from tests.cli.cli_kit import Ran, Run, runner
 from tests.endpoint import Endpoint
+from tests.ports import refused_url
 
 
 @pytest.fixture
@@ -113,7 +122,8 @@ def test_the_environment_says_where_to_ask(
     [
         pytest.param(["a", "b"], "ab\n", id="a-line-end-is-added"),
         pytest.param(["a\n"], "a\n", id="and-not-doubled"),
-        pytest.param(["\x1b[31mred"], "\x1b[31mred\n", id="escape-sequences-pass-into-a-pipe"),
+        pytest.param(["\x1b[31mred"], "␛[31mred\n", id="escape-sequences-are-visible"),
+        pytest.param(["a\r\nb"], "a\r\nb\n", id="line-ends-stay"),
     ],
 )
 def test_an_answer_is_shown_as_it_is(
@@ -121,6 +131,142 @@ def test_an_answer_is_shown_as_it_is(
 ) -> None:
     endpoint.pieces = pieces
     assert run("chat", "Hi", "--base-url", endpoint.base_url).out == shown
+
+
+def converse(endpoint: Endpoint, *typed: str) -> None:
+    """Type into a conversation, and end it with Ctrl-D."""
+    with create_pipe_input() as keyboard:
+        keyboard.send_text("".join(typed) + "\x04")
+        session: PromptSession[str] = PromptSession(
+            input=keyboard, output=DummyOutput(), multiline=True, key_bindings=keys()
+        )
+        model = ChatAI365VIP(base_url=endpoint.base_url, max_retries=0)
+        Conversation(model, session, debug=False).run()
+
+
+@pytest.mark.parametrize(
+    ("typed", "sent"),
+    [
+        pytest.param("\x1b[200~one\ntwo\n\x1b[201~\r", "one\ntwo", id="a-paste"),
+        pytest.param("one\x1b\rtwo\r", "one\ntwo", id="alt-enter"),
+        pytest.param('"""one\r  two\r"""\r', "one\n  two", id="quotes"),
+        pytest.param("first\x01\x0bsecond\r", "second", id="editing"),
+        pytest.param("/usr/bin is what?\r", "/usr/bin is what?", id="a-path"),
+        pytest.param(" /help\r", " /help", id="a-commands-name-after-a-space"),
+    ],
+)
+def test_what_is_typed_is_one_message(endpoint: Endpoint, typed: str, sent: str) -> None:
+    converse(endpoint, typed)
+    (body,) = endpoint.bodies
+    assert body["messages"] == [{"role": "user", "content": sent}]
+
+
+def test_a_conversation_says_whom_it_asks_and_takes_commands(
+    endpoint: Endpoint, capsys: pytest.CaptureFixture[str]
+) -> None:
+    converse(
+        endpoint,
+        *("/help\r", "/nonsense now\r", "/system Be brief.\r", "/model m-2\r", "one\r"),
+        *("/clear\r", "two\r", "/system\r", "/model\r", "/exit\r", "never\r"),
+    )
+    shown = capsys.readouterr().err
+    assert shown.startswith(f"gpt-3.5-turbo at {endpoint.base_url}. ")
+    for said in ("/save FILE ", "[no command /nonsense, and nothing was sent", "[model: m-2]"):
+        assert said in shown
+    assert [body["messages"][0]["content"] for body in endpoint.bodies] == ["one", "two"]
+    assert {(body["model"]["id"], body["prompt"]) for body in endpoint.bodies} == {
+        ("m-2", "Be brief.")
+    }
+
+
+def test_a_conversation_is_saved_for_its_owner_and_overwrites_nothing(
+    endpoint: Endpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "talk.md"
+    converse(endpoint, "Hi\r", f"/save {path}\r", f"/save {path}\r", f"/save {tmp_path}/no/x\r")
+    assert "## User\n\nHi\n\n## Assistant\n\nHello there!\n" in path.read_text(encoding="utf-8")
+    assert path.stat().st_mode & 0o777 == 0o600
+    shown = capsys.readouterr().err
+    assert f"[saved to {path}]" in shown
+    assert f"[{path} exists, and nothing is overwritten" in shown
+    assert "[not saved: " in shown
+
+
+def test_scripts_get_json(run: Run, endpoint: Endpoint) -> None:
+    endpoint.pieces = ["Grün", "\x1b"]
+    ran = run("chat", "Hi", "--json", "--base-url", endpoint.base_url)
+    assert json.loads(ran.out) == {
+        "content": "Grün\x1b",
+        "model": "gpt-3.5-turbo",
+        "finish_reason": "stop",
+    }
+    endpoint.models = [{"id": "m", "name": "M"}]
+    ran = run("models", "--json", "--base-url", endpoint.base_url)
+    assert json.loads(ran.out) == [{"id": "m", "name": "M"}]
+
+
+OWN = """
+from langchain_core.language_models import FakeListChatModel
+agent = FakeListChatModel(responses=["hi"])
+value = 3
+def make(): return agent
+def fails(): raise RuntimeError("not\\nnow")
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        ("chta", 2, "No such command 'chta'"),
+        ("chat Hi --modle m", 2, "No such option: --modle"),
+        ("chat Hi there", 2, "unexpected extra argument"),
+        ("chat Hi --temperature hot", 2, "--temperature"),
+        ("chat Hi --base-url nowhere", 2, "must be an http:// or https:// address"),
+        ("chat Hi --base-url {refused}", 3, "was not reached"),
+        ("chat Hi --base-url {url}/wrong", 4, "/api/chat is appended to it"),
+        ("chat Hi --base-url {served}", 4, "Check api_key"),
+        ("chat --gguf missing.gguf Hi", 2, "missing.gguf"),
+        ("serve", 2, "Say what to serve"),
+        ("serve own", 2, "expected MODULE:OBJECT"),
+        ("serve own.py:agent", 2, "has no .py"),
+        ("serve openai:gpt-9", 2, "--model PROVIDER:NAME"),
+        ("serve own:agnt", 2, "no attribute 'agnt'"),
+        ("serve own:make", 2, "add --factory"),
+        ("serve own:fails --factory", 2, "RuntimeError: not now (--debug shows"),
+        ("serve own:value", 2, "cannot answer: pass a chat model"),
+        ("serve --local --factory", 2, "--factory is for MODULE:OBJECT"),
+        ("serve own:agent --local", 2, "Say what to serve"),
+    ],
+)
+def test_what_a_newcomer_gets_wrong_is_said_in_three_lines(
+    run: Run,
+    endpoint: Endpoint,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: str,
+    code: int,
+    says: str,
+) -> None:
+    (tmp_path / "own.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "own", raising=False)
+    with LocalServer(FakeListChatModel(responses=["x"]), api_key="sk-1") as served:
+        urls = {"url": endpoint.base_url, "refused": refused_url(), "served": served.base_url}
+        ran = run(*arguments.format(**urls).split())
+    assert (ran.code, ran.out) == (code, "")
+    assert says in ran.err
+    assert ran.err.count("\n") <= 3
+
+
+def test_an_image_that_is_piped_in_is_refused_in_words(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = io.TextIOWrapper(io.BytesIO(b"\x89PNG\r\n"), encoding="utf-8")
+    monkeypatch.setattr(sys, "stdin", image)
+    ran = run("chat", "What is this?")
+    assert (ran.code, ran.err.count("\n")) == (Exit.USAGE, 1)
+    assert "the protocol carries text only" in ran.err
 
 
 @pytest.mark.parametrize("debug", [True, False])
@@ -145,11 +291,10 @@ def test_a_warning_is_a_note_without_source_lines(run: Run, endpoint: Endpoint) 
 
 
 def test_a_failed_turn_is_reported_and_leaves_the_conversation_as_it_was(
-    piped: Callable[[str], None], endpoint: Endpoint, capsys: pytest.CaptureFixture[str]
+    endpoint: Endpoint, capsys: pytest.CaptureFixture[str]
 ) -> None:
     endpoint.pieces = lambda body: [] if "bad" in str(body["messages"][-1]) else ["fine"]
-    piped("good\nbad\nthird\n")
-    Conversation(ChatAI365VIP(base_url=endpoint.base_url, max_retries=0), debug=False).run()
+    converse(endpoint, "good\r", "bad\r", "third\r")
     assert [turn["content"] for turn in endpoint.bodies[-1]["messages"]] == [
         *("good", "fine"),
         "third",

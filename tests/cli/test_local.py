@@ -63,13 +63,13 @@ def test_ctrl_c_in_mid_answer_ends_the_local_model_too() -> None:
 def test_a_conversation_with_the_local_model_shows_its_loading_and_remembers() -> None:
     with Terminal("chat", "--local", kind="xterm") as terminal:
         terminal.wait_for("Loading SmolLM2-135M-Instruct")
-        terminal.wait_for("> ")
+        terminal.wait_for_prompt()
         terminal.type("Name three colors.\n")
         terminal.wait_for("Green.")
-        terminal.wait_for("> ")
+        terminal.wait_for_prompt()
         terminal.type("Which one is the color of blood?\n")
         terminal.wait_for("Red")
-        terminal.wait_for("> ")
+        terminal.wait_for_prompt()
         terminal.type("\x04")
         assert terminal.process.wait(PATIENCE) == 0
 

