@@ -114,7 +114,7 @@ class BareReader:
                 bare.good = bool(bare.items)
                 return bare
             elif not (bare.items and (yield from self._end_token())):
-                closes = bool(bare.items) and (yield from self._closes())
+                closes = bool(bare.items) and (yield from self._closes(keep=fenced))
                 bare.closed = closes and not fenced
                 if bare.closed or not (closes or (yield from self._item(bare))):
                     return bare
@@ -136,9 +136,10 @@ class BareReader:
             self._source.back(mark.raw)
         return mark is not None and END in mark.kinds
 
-    def _closes(self) -> Pull[bool]:
+    def _closes(self, *, keep: bool) -> Pull[bool]:
+        """Say whether a closing mark follows; keep it where what follows matters still."""
         mark = yield from self._marks.read({CLOSE, HALF})
-        if mark is not None and CLOSE in mark.kinds and not self._fence:
+        if mark is not None and CLOSE in mark.kinds and not keep:
             self._source.back(mark.raw)
         return mark is not None
 

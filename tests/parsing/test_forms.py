@@ -152,6 +152,12 @@ def test_in_code_it_is_text_unless_it_ends_the_reply(form: Form) -> None:
     assert_reads(f"See ``{one}`` so.", [], f"See ``{one}`` so.")
 
 
+def test_a_closing_mark_behind_a_fence_belongs_to_its_calls() -> None:
+    fenced = f"```json\n{write(BY_NAME['Llama 3, xLAM, OpenAI, json'], ONE)}\n```"
+    assert_reads(f"{fenced}</tool_call>", ONE)
+    assert_reads(f"{fenced}\n</tool_call>\nSo.", [], f"{fenced}\n</tool_call>\nSo.")
+
+
 @each_form
 def test_what_a_user_or_a_tool_wrote_is_text(form: Form) -> None:
     reply = write(form, ONE)
