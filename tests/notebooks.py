@@ -12,6 +12,8 @@ from typing import Any, Final
 FOLDER: Final = Path(__file__).parent.parent / "notebooks"
 TIMEOUT: Final = 300  # seconds for a cell: loading a model, or Ray, on two busy cores
 VARIES: Final = "varies"  # tag of a cell whose output need not be the same on every machine
+# Tag of a cell that needs what tests do not have; nbclient leaves these out by itself.
+NOT_RUN: Final = "skip-execution"
 
 Cell = dict[str, Any]
 
