@@ -15,8 +15,8 @@ MAX_BYTES = 200_000
 SHOWS = {
     "agents": (
         "model  Let me look. \n    -> weather {'city': 'Paris'}\ntools  21 degrees and sunny",
-        "Let me look. |\n-> weather {'city': 'Paris'}\n|",
-        "ask    Let me look. \ntools  21 degrees and sunny in Paris.\nask    The service says: ",
+        "Let me look. \n-> weather {'city': 'Paris'}\n",
+        "ask   Let me look. \ntools 21 degrees and sunny in Paris.\nask   The service says: 21",
         "on_chat_model_start\non_chat_model_stream\non_chat_model_end\n{'city': 'Oslo'}",
         "Report(city='Paris', degrees=21)\nReport(city='Paris', degrees=21)",
         "They spoke of the weather in Paris.\nhuman  Thanks!\nai     Hello, how can I help?",
