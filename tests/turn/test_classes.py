@@ -10,6 +10,7 @@ from typing import Any, Optional
 
 import pytest
 from langchain_core.tools import BaseTool, StructuredTool, tool
+from langchain_core.utils.function_calling import convert_to_json_schema
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic.v1 import BaseModel as BaseModelV1
 from pydantic.v1 import validator
@@ -275,3 +276,25 @@ def test_a_class_that_refuses_a_forced_call_is_quoted_in_the_error(
     endpoint.pieces = [reply("function_calling", "Lax", {"yes": 1})]
     with pytest.raises(AI365VIPOutputError, match="count: Field required"):
         model.with_structured_output(Lax).invoke("x")
+
+
+def test_a_schema_that_langchain_cannot_convert_is_traced_as_it_is_shown(
+    endpoint: Endpoint, model: ChatAI365VIP
+) -> None:
+    with pytest.raises(Exception, match="NotRequired"):
+        convert_to_json_schema(Short)
+    structured: Any = model.with_structured_output(Short, method="json_schema")
+    traced = structured.first.kwargs["ls_structured_output_format"]["schema"]
+    assert traced["properties"].keys() == {"days", "note"}
+    endpoint.pieces = ['{"days": 3}']
+    assert structured.invoke("x") == {"days": 3}
+
+
+def test_a_list_that_only_a_schema_describes_comes_whole(
+    endpoint: Endpoint, model: ChatAI365VIP
+) -> None:
+    schema = {"title": "Days", "type": "array", "items": {"type": "integer"}}
+    endpoint.pieces = ["Sure: [1, ", "2]"]
+    structured: Any = model.with_structured_output(schema, method="json_schema")
+    assert structured.invoke("x") == [1, 2]
+    assert endpoint.requests == 1
