@@ -115,7 +115,7 @@ async def test_what_stands_is_left_alone_while_a_reply_grows(browse: Browse) -> 
 
 
 async def test_a_button_in_a_reply_keeps_the_focus_while_its_code_grows(at_desk: Browse) -> None:
-    paced = Paced("```\none\n", "two\n", "```\nend")
+    paced = Paced("```\none\n", "two\n", "```\nThat is all.")
     async with at_desk(paced.model()) as page:
         await say(page, "Hi")
         paced.go.put_nowait(None)
@@ -124,7 +124,7 @@ async def test_a_button_in_a_reply_keeps_the_focus_while_its_code_grows(at_desk:
         paced.go.put_nowait(None)
         await page.get_by_text("two").wait_for()
         paced.go.put_nowait(None)
-        await page.get_by_text("end").wait_for()
+        await page.get_by_text("That is all.").wait_for()
         await said(page)
         assert await button.evaluate("node => node === document.activeElement")
 
