@@ -19,8 +19,8 @@ EVERY_DIALECT = [
     pytest.param(dialect, marks=[pytest.mark.thorough] if number else [])
     for number, dialect in enumerate(DIALECTS)
 ]
-# A tool with a class gets its arguments as the model wrote them, and its class reads "3" as 3. These
-# compare the arguments before that.
+# A tool with a class gets its arguments as the model wrote them, and its class reads "3" as 3.
+# These compare the arguments before that.
 AS_WRITTEN = pytest.mark.xfail(
     reason="the model writes numbers as text, and the tool's class is who reads them", strict=True
 )
