@@ -495,7 +495,7 @@ class ToolCallParser:
                 break
             self._wrapper.append(self._source.held.removesuffix(read.wraps.raw))
             mark = read.wraps
-        if read.json is not None:
+        if read.json is not None and read.json.length:
             return (yield from self._json_calls(space, mark, read, read.json, at_start))
         raw = self._source.held
         if read.empty:

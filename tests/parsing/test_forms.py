@@ -158,6 +158,13 @@ def test_a_closing_mark_behind_a_fence_belongs_to_its_calls() -> None:
     assert_reads(f"{fenced}\n</tool_call>\nSo.", [], f"{fenced}\n</tool_call>\nSo.")
 
 
+@pytest.mark.parametrize("between", ["", " ", "\n"])
+def test_another_forms_closing_mark_behind_an_opening_one_is_text(between: str) -> None:
+    assert_reads(
+        f"<tool_call>{between}[/TOOL_CALL] So.", [], f"<tool_call>{between}[/TOOL_CALL] So."
+    )
+
+
 @each_form
 def test_what_a_user_or_a_tool_wrote_is_text(form: Form) -> None:
     reply = write(form, ONE)
