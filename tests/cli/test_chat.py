@@ -218,7 +218,7 @@ def fails(): raise RuntimeError("not\\nnow")
     ("arguments", "code", "says"),
     [
         ("chta", 2, "No such command 'chta'"),
-        ("chat Hi --modle m", 2, "No such option: --modle"),
+        ("chat Hi --modle m", 2, "--modle"),
         ("chat Hi there", 2, "unexpected extra argument"),
         ("chat Hi --temperature hot", 2, "--temperature"),
         ("chat Hi --base-url nowhere", 2, "must be an http:// or https:// address"),
