@@ -23,6 +23,8 @@ from langchain_ai365vip.cli.failures import UserError
 from langchain_ai365vip.cli.terminal import note, say
 from langchain_ai365vip.server import LocalServer
 
+_PROVIDERS = "(A model of a provider is given with --model PROVIDER:NAME.)"
+
 
 @contextmanager
 def chosen(
@@ -65,13 +67,12 @@ def _of_module(source: str, *, factory: bool) -> Any:
                 raise  # a package that the module needs
             raise UserError(
                 f"{source}: there is no module {module!r} in {os.getcwd()} or among the installed "
-                "packages. (A module's name has no .py; a model of a provider is given with "
-                "--model PROVIDER:NAME.)"
+                f"packages. (A module's name has no .py.) {_PROVIDERS}"
             ) from exc
         except AttributeError as exc:
             if not hasattr(exc, "obj") or not inspect.ismodule(exc.obj):
                 raise
-            raise UserError(f"{source}: {exc}: correct the name.") from exc
+            raise UserError(f"{source}: {exc}: correct the name. {_PROVIDERS}") from exc
         if inspect.isfunction(found) and not factory and not inspect.signature(found).parameters:
             raise UserError(f"{source} takes no messages: if it makes a model, add --factory.")
         return found() if factory else found

@@ -231,6 +231,7 @@ def fails(): raise RuntimeError("not\\nnow")
         ("serve own.py:agent", 2, "has no .py"),
         ("serve openai:gpt-9", 2, "--model PROVIDER:NAME"),
         ("serve own:agnt", 2, "no attribute 'agnt'"),
+        ("serve json:gpt-9", 2, "--model PROVIDER:NAME"),
         ("serve own:make", 2, "add --factory"),
         ("serve own:fails --factory", 2, "RuntimeError: not now (--debug shows"),
         ("serve own:value", 2, "cannot answer: pass a chat model"),
