@@ -27,8 +27,10 @@ from langchain_ai365vip._parsing.calls import (
     read_text,
     unreadable,
 )
+from langchain_ai365vip._parsing.code import RUNS
 from langchain_ai365vip._parsing.json_text import read_json
 from langchain_ai365vip._parsing.json_values import Candidate, JsonReader, Value, split
+from langchain_ai365vip._parsing.literals import LiteralReader
 from langchain_ai365vip._parsing.marks import CLOSE, END, HALF, HEAD, LINE, OPEN, TAG, Found, Marks
 from langchain_ai365vip._parsing.shapes import CallReader
 from langchain_ai365vip._parsing.source import SPACE, Pull, Source
@@ -38,7 +40,6 @@ _BEGINS: Final = frozenset({OPEN, HEAD, LINE, TAG})
 _CALL_TYPES: Final = frozenset({"function", "function_call", "tool_call", "tool_use"})
 _STRING = {'"': re.compile(r'[^"\\\n{}\[\]]*'), "'": re.compile(r"[^'\\\n{}\[\]]*")}
 _SEPARATORS = re.compile(r"[\s,;]*")
-_TICKS = {"`": re.compile("`*"), "~": re.compile("~*")}
 _WORD = re.compile(r"[\w+.-]*")
 _NAME = re.compile(r"[\w.]*")
 
@@ -93,21 +94,22 @@ class BareReader:
         self._tools = tools
         self._calls = calls
         self._json = JsonReader(source)
+        self._literals = LiteralReader(source, marks)
         self._fence = ""  # the run of characters that opened the fence
 
     def read(self) -> Pull[Bare]:
         """Read to the end of the text, or until it is clear that something else stands there."""
         bare = Bare(start=self._source.at)
-        fenced = (yield from self._source.peek()) in _TICKS
+        fenced = (yield from self._source.peek()) in RUNS
         while True:
             yield from self._source.collect(_SEPARATORS)
             char = yield from self._source.peek()
-            if fenced and char in _TICKS and not self._fence:
+            if fenced and char in RUNS and not self._fence:
                 if not (yield from self._opens_fence(char)):
                     return bare
                 bare.start = bare.start if bare.items else self._source.at
             elif self._fence and char == self._fence[0] and bare.items:
-                if len((yield from self._source.collect(_TICKS[char]))) < len(self._fence):
+                if len((yield from self._source.collect(RUNS[char]))) < len(self._fence):
                     return bare
                 self._fence = ""
             elif not char:
@@ -123,7 +125,7 @@ class BareReader:
                 return bare
 
     def _opens_fence(self, char: str) -> Pull[bool]:
-        ticks = yield from self._source.collect(_TICKS[char])
+        ticks = yield from self._source.collect(RUNS[char])
         yield from self._source.collect(_WORD)
         self._fence = ticks
         space = yield from self._source.collect(SPACE)
@@ -277,7 +279,7 @@ class BareReader:
         if more and not ((bound or name == "print") and (yield from self._source.peek()) == "("):
             return None
         self._source.back(name)
-        text, whole = yield from self._calls.python_call()
+        text, whole = yield from self._literals.call()
         at = self._source.at
         if whole:
             reading = read_python(text, self._tools)

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from langchain_ai365vip._parsing.dialects import NAME_PREFIXES
 from langchain_ai365vip._parsing.json_text import Json, read_json
 from langchain_ai365vip._parsing.schemas import fields, has_foreign_keys, required
+from langchain_ai365vip._parsing.turns import NAME_PREFIXES
 from langchain_ai365vip._parsing.values import from_braces, from_json, from_texts, python_call
 
 NAME_KEYS: Final = ("name", "tool_name", "function_name", "tool", "function", "action")

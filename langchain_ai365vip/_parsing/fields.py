@@ -7,7 +7,6 @@ closed before. Where the end is in doubt, the field is not guessed at: the call 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -22,9 +21,9 @@ from langchain_ai365vip._parsing.marks import (
     HALF,
     HEAD,
     KEY,
+    NO_MARK,
     OPEN,
     RESULT,
-    STARTS,
     TAG,
     VALUE,
     Found,
@@ -34,7 +33,6 @@ from langchain_ai365vip._parsing.marks import (
 from langchain_ai365vip._parsing.source import SPACE, Pull, Source
 
 NOISE: Final = plain("]<]minimax[>[")
-_TEXT = re.compile("[^" + re.escape("".join(sorted(STARTS))) + "]*")
 _FOLLOWS: Final = frozenset({KEY, FIELD_TAG, CLOSE, HEAD, OPEN, END, RESULT, HALF, CUT, TAG})
 _INSIDE: Final = frozenset({KEY, FIELD_END, CLOSE, HEAD, OPEN})
 _QUOTES = frozenset("\"'`(")
@@ -149,7 +147,7 @@ class FieldsReader:
         """Read a field's text; None, and what is wrong is noted, where it has no end."""
         text = _Text()
         while not self._found.torn:
-            yield from self._source.run(_TEXT, text.add)
+            yield from self._source.run(NO_MARK, text.add)
             if not (yield from self._source.more()):
                 return self._settled(text)
             mark = yield from self._marks.read(_INSIDE)
@@ -246,7 +244,7 @@ class FieldsReader:
         ends: Mapping[str, str] = {end: FIELD_END, NOISE + end: FIELD_END}
         parts: list[str] = []
         while (yield from self._source.more()):
-            yield from self._source.run(_TEXT, parts.append)
+            yield from self._source.run(NO_MARK, parts.append)
             mark = yield from self._marks.read({FIELD_END}, ends)
             if mark is None or mark.mark not in ends:
                 if (yield from self._source.more()):

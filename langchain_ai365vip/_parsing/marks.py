@@ -7,16 +7,9 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
-from langchain_ai365vip._parsing.dialects import (
-    CHANNELS,
-    ENDS,
-    FORMS,
-    NAME_PREFIXES,
-    RESULTS,
-    THOUGHTS,
-    Form,
-)
-from langchain_ai365vip._parsing.source import SPACE, Pull, Source
+from langchain_ai365vip._parsing.dialects import FORMS, Form
+from langchain_ai365vip._parsing.source import BLANKS, SPACE, Pull, Source
+from langchain_ai365vip._parsing.turns import CHANNELS, ENDS, NAME_PREFIXES, RESULTS, THOUGHTS
 
 OPEN: Final = "begins a call, or all calls"
 HEAD: Final = "begins a call, its name within the mark"
@@ -52,7 +45,6 @@ _SLOT_NAMES = frozenset({"name", "tool", "key"})
 _SLOT_TEXT = re.compile(r"[^<>\n]*")
 _WORD = re.compile(r"\w*")
 _MARK_START = re.compile(r"[<\[\]]")
-_BLANKS = re.compile(r"[^\S\n]*")
 _ATTRIBUTE = re.compile(r"""(\w+)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"']+))""")
 _TEXT_TYPES = frozenset({"string", "true", "text"})
 
@@ -76,12 +68,6 @@ def own(text: str) -> str:
         if not ends:
             return text
         text = text[: ends[0]]
-
-
-def ends_thought(begin: Found, end: Found) -> bool:
-    """Say whether reasoning that began with one mark ends with another."""
-    wanted = THOUGHT_ENDS.get(begin.mark, "</think>")
-    return wanted in (end.mark, without_namespace(end.mark))
 
 
 class Found(NamedTuple):
@@ -161,6 +147,9 @@ _GOING_ON: Final = _table(
 _ANYWHERE = {mark[0] for mark in _ALL.kinds if mark[0] in "<[]\u25c1"}
 STARTS: Final = frozenset(_ANYWHERE)
 """The characters that a mark begins with, apart from those at the beginning of a line."""
+
+NO_MARK: Final = re.compile("[^" + re.escape("".join(sorted(STARTS))) + "]*")
+"""Characters with which no mark begins within a line."""
 
 _LINE_STARTS: Final = {mark[0] for mark, kinds in _ALL.kinds.items() if kinds & {LINE, RESULT}}
 
@@ -331,9 +320,9 @@ class Marks:
     def _slot_start(self) -> Pull[str]:
         """Take `=`, or the name of the attribute that holds the name; nothing for prose."""
         source = self._source
-        space = yield from source.collect(_BLANKS)
+        space = yield from source.collect(BLANKS)
         word = yield from source.collect(_WORD)
-        start = space + word + (yield from source.collect(_BLANKS))
+        start = space + word + (yield from source.collect(BLANKS))
         if (word.lower() in _SLOT_NAMES or not word) and (yield from source.peek()) == "=":
             return start + source.take()
         source.back(start)

@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator
 
 from langchain_ai365vip._parsing.json_values import Candidate, JsonReader, Value, split
-from langchain_ai365vip._parsing.marks import STARTS, THOUGHT, THOUGHT_END, Marks, ends_thought
+from langchain_ai365vip._parsing.marks import THOUGHT, Marks
+from langchain_ai365vip._parsing.reasoning import ends_of, read_thought
 from langchain_ai365vip._parsing.source import SPACE, Pull, Source
 
 _NAME = re.compile(r"\w*")
-_TEXT = re.compile("[^" + re.escape("".join(sorted(STARTS))) + "]*")
 _NOT_OPENING = {"{": re.compile(r"[^{]*"), "[": re.compile(r"[^\[]*")}
 _ITEM_STARTS = "{[\"'-0123456789"
 
@@ -133,15 +133,8 @@ class ObjectFinder:
         if begin is None:
             return
         skip(begin.raw)
-        while (yield from source.more()):
-            yield from source.run(_TEXT, skip)
-            end = yield from self._marks.read({THOUGHT_END})
-            if end is not None:
-                skip(end.raw)
-                if ends_thought(begin, end):
-                    return
-            elif (yield from source.more()):
-                skip(source.take())
+        end = yield from read_thought(source, self._marks, ends_of(begin), skip)
+        skip(end.raw if end else "")
 
     def take_growth(self) -> str:
         """Return the text by which the first object has grown since the last time."""

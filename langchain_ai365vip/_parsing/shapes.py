@@ -22,6 +22,7 @@ from langchain_ai365vip._parsing.calls import (
 )
 from langchain_ai365vip._parsing.fields import Fields, FieldsReader
 from langchain_ai365vip._parsing.json_values import Candidate, JsonReader, split
+from langchain_ai365vip._parsing.literals import NAME, LiteralReader
 from langchain_ai365vip._parsing.marks import (
     ARGS,
     CLOSE,
@@ -31,7 +32,6 @@ from langchain_ai365vip._parsing.marks import (
     HEAD,
     KEY,
     OPEN,
-    QUOTE,
     RESULT,
     STARTS,
     TAG,
@@ -40,20 +40,14 @@ from langchain_ai365vip._parsing.marks import (
     Marks,
 )
 from langchain_ai365vip._parsing.schemas import fields
-from langchain_ai365vip._parsing.source import SPACE, Pull, Source
+from langchain_ai365vip._parsing.source import BLANKS, SPACE, Pull, Source
 
-_NAME = re.compile(r"[\w.:/-]*")
 _TICKS = re.compile("`*")
 _WORD = re.compile(r"[\w+.-]*")
 _INDEX = re.compile(r"[:\d]*")
-_BLANKS = re.compile(r"[^\S\n]*")
-_CODE = re.compile(r"""[^"'()\[\]{}\\<#]*""")
-_BRACES = re.compile(r"""[^"{}<]*""")
-_QUOTED = {'"': re.compile(r'[^"\\]*'), "'": re.compile(r"[^'\\]*")}
-_NO_MARK = re.compile(r"[^<]*")
+_NO_TAG = re.compile(r"[^<]*")
 _LINE = re.compile(r"[^<\n`]*")
 _SEPARATORS = re.compile(r"[\s,;]*")
-_BRACKETS = {"(": ")", "[": "]", "{": "}"}
 _CLOSE: Final = frozenset({CLOSE, END, HALF})
 _HEAD: Final = frozenset({HEAD})
 _ARGS: Final = frozenset({ARGS, KEY, HEAD, CLOSE, CUT})
@@ -103,6 +97,7 @@ class CallReader:
         self._marks = marks
         self._tools = tools
         self._json = JsonReader(source, marks)
+        self._literals = LiteralReader(source, marks)
         self._open: Found  # the mark that the call began with
         self._depth = 1  # how many marks end it
         self._fenced = False  # whether its arguments stand in a fence
@@ -150,10 +145,10 @@ class CallReader:
 
     def _gap(self) -> Pull[None]:
         """Take white space, and the line that opens a fence; no empty line."""
-        yield from self._source.collect(_BLANKS)
+        yield from self._source.collect(BLANKS)
         if (yield from self._source.peek()) == "\n":
             self._source.take()
-            blanks = yield from self._source.collect(_BLANKS)
+            blanks = yield from self._source.collect(BLANKS)
             if (yield from self._source.peek()) == "\n":
                 self._source.back("\n" + blanks)
                 return
@@ -236,7 +231,7 @@ class CallReader:
     def _python_at_line(self, name: str) -> Pull[Read]:
         """Read a call as Python writes it, which only a closing mark tells from prose."""
         self._source.back(name)
-        text, whole = yield from self.python_call()
+        text, whole = yield from self._literals.call()
         read = Read([read_python(text, self._tools)] if whole else [])
         yield from self._ends(read)
         return read if read.closed else Read()
@@ -245,7 +240,7 @@ class CallReader:
         """Read what begins with a name; within a line, only that of a bound tool counts."""
         name = "" if at_start else (yield from self._marks.bare_name())
         if at_start or self._is_bound(name):
-            name += yield from self._source.collect(_NAME)
+            name += yield from self._source.collect(NAME)
         char = yield from self._source.peek()
         if not name or not (at_start or self._is_bound(name)):
             return Read()
@@ -278,7 +273,7 @@ class CallReader:
         more = yield from self._marks.read(_ARGS)
         if more is not None:
             return (yield from self._behind_name(name, more))
-        inner = yield from self._source.collect(_NAME)
+        inner = yield from self._source.collect(NAME)
         if not inner:
             return (yield from self._stopped(name))
         return (yield from self._inner_name(name, inner))
@@ -332,13 +327,13 @@ class CallReader:
         missing = self._depth + around - (found.closed and not found.half)
         return missing <= 1 and (found.closed or bool(found.given) or not known)
 
-    # --- Python and braces ------------------------------------------------------------------
+    # --- as code ------------------------------------------------------------------------------
 
     def _python(self) -> Pull[Read]:
         """Read calls as Python writes them, in a list perhaps, and the mark behind them."""
         read = Read()
         while True:
-            text, whole = yield from self.python_call()
+            text, whole = yield from self._literals.call()
             if not whole:
                 return (yield from self._broken_python(read, text))
             read.readings.append(read_python(text, self._tools))
@@ -357,7 +352,7 @@ class CallReader:
 
     def _is_call(self) -> Pull[bool]:
         """Say whether a name and a bracket follow."""
-        name = yield from self._source.collect(_NAME)
+        name = yield from self._source.collect(NAME)
         char = yield from self._source.peek()
         self._source.back(name)
         return char == "("
@@ -372,101 +367,15 @@ class CallReader:
         read.cut_off = True
         return read
 
-    def python_call(self) -> Pull[tuple[str, bool]]:
-        """Take `name(...)`; say whether its last bracket was there."""
-        source, parts = self._source, [(yield from self._source.collect(_NAME))]
-        if (yield from source.peek()) != "(":
-            return parts[0], False
-        awaited: list[str] = []
-        while (yield from source.more()):
-            yield from source.run(_CODE, parts.append)
-            char = yield from source.peek()
-            if char in _BRACKETS:
-                awaited.append(_BRACKETS[char])
-            elif char in ("'", '"'):
-                parts.append((yield from self._python_string(char)))
-                continue
-            elif char == "<" and (yield from self._is_close()):
-                break
-            elif char in (")", "]", "}"):
-                if not awaited or awaited.pop() != char:
-                    break
-                if not awaited:
-                    return "".join([*parts, source.take()]), True
-            if char:
-                parts.append(source.take())
-        return "".join(parts), False
-
-    def _python_string(self, quote: str) -> Pull[str]:
-        """Take a string; one in three quotation marks ends with three."""
-        source, text = self._source, self._source.take()
-        for _ in range(2):
-            if (yield from source.peek()) == quote:
-                text += source.take()
-        if len(text) == 2:
-            return text
-        parts, width, run = [text], len(text), 0
-        while (yield from source.more()):
-            before = len(parts)
-            yield from source.run(_QUOTED[quote], parts.append)
-            run = 0 if len(parts) > before else run
-            char = yield from source.peek()
-            if char:
-                parts.append(source.take())
-            if char == "\\" and (yield from source.more()):
-                parts.append(source.take())
-            run = run + 1 if char == quote else 0
-            if run == width:
-                break
-        return "".join(parts)
-
-    def _is_close(self) -> Pull[bool]:
-        mark = yield from self._marks.read({CLOSE})
-        if mark is not None:
-            self._source.back(mark.raw)
-        return mark is not None
-
     def _braces(self, name: str) -> Pull[Read]:
-        """Read an object whose strings stand between marks of their own."""
-        parts: list[str] = []
-        quotes: dict[str, str] = {}
-        depth = 0
-        while (yield from self._source.more()):
-            yield from self._source.run(_BRACES, parts.append)
-            char = yield from self._source.peek()
-            mark = (yield from self._marks.read({QUOTE, CLOSE})) if char == "<" else None
-            if mark is not None and CLOSE in mark.kinds:
-                self._source.back(mark.raw)
-                return (yield from self._torn(name))
-            if mark is not None:
-                placeholder = f"\0{len(quotes)}"
-                quotes[placeholder] = yield from self._quoted(mark)
-                parts.append(placeholder)
-                continue
-            if char == '"':
-                parts.append((yield from self._python_string(char)))
-                continue
-            depth += {"{": 1, "}": -1}.get(char, 0)
-            if char:
-                parts.append(self._source.take())
-            if char == "}" and depth == 0:
-                read = Read([read_braces(name, "".join(parts), quotes, self._tools)])
-                yield from self._ends(read)
-                return read
-        return self._cut(name)
-
-    def _quoted(self, mark: Found) -> Pull[str]:
-        parts: list[str] = []
-        while (yield from self._source.more()):
-            yield from self._source.run(_NO_MARK, parts.append)
-            end = yield from self._marks.read({QUOTE})
-            if end is not None and end.mark == mark.mark:
-                break
-            if end is not None:
-                self._source.back(end.raw)
-            if (yield from self._source.more()):
-                parts.append(self._source.take())
-        return "".join(parts)
+        """Read an object of bare keys."""
+        read = yield from self._literals.braces()
+        if read is None:
+            more = yield from self._source.more()
+            return (yield from self._torn(name)) if more else self._cut(name)
+        found = Read([read_braces(name, *read, self._tools)])
+        yield from self._ends(found)
+        return found
 
     # --- where it stops ---------------------------------------------------------------------
 
@@ -507,7 +416,7 @@ class CallReader:
         """Read on to the mark that ends a broken call, or to the next one."""
         read = Read()
         while (yield from self._source.more()):
-            yield from self._source.collect(_NO_MARK)
+            yield from self._source.collect(_NO_TAG)
             mark = yield from self._marks.read({CLOSE, OPEN, HEAD, RESULT})
             if mark is None:
                 if (yield from self._source.more()):

@@ -15,6 +15,7 @@ T = TypeVar("T")
 Pull: TypeAlias = Generator[None, None, T]
 
 SPACE = re.compile(r"\s*")
+BLANKS = re.compile(r"[^\S\n]*")  # within a line
 
 
 class Source:

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from langchain_ai365vip._parsing.dialects import CHANNELS, ENDS, FORMS, RESULTS, THOUGHTS, Form
+from langchain_ai365vip._parsing.dialects import FORMS, Form
 from langchain_ai365vip._parsing.events import Call, Discard, Event, InvalidCall, Text
 from langchain_ai365vip._parsing.parser import ToolCallParser
+from langchain_ai365vip._parsing.turns import CHANNELS, ENDS, RESULTS, THOUGHTS
 
 from .test_cases import TOOLS, parse, seen
 from .writing import BY_NAME, Calls, write
