@@ -5,12 +5,17 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from types import FrameType
+from typing import Any, NamedTuple
 
 import pytest
+from langchain_core.tools import tool
 
 import langchain_ai365vip
+from langchain_ai365vip import ChatAI365VIP
+from tests.endpoint import Endpoint
 
 ROOT = Path(langchain_ai365vip.__file__).parent
 # Python's own, newer ones for older Pythons among them.
@@ -142,3 +147,44 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
         for name in leaves:
             del left[name]
     assert not left
+
+
+@contextmanager
+def entered() -> Iterator[set[str]]:
+    """The rooms whose functions run on this thread meanwhile."""
+    seen: set[str] = set()
+    files = {str(path): room(name) for name, path in FILES.items()}
+
+    def note(frame: FrameType, event: str, _: Any) -> None:
+        if event == "call" and (found := files.get(frame.f_code.co_filename)):
+            seen.add(found)
+
+    sys.setprofile(note)
+    try:
+        yield seen
+    finally:
+        sys.setprofile(None)
+
+
+@tool
+def weather(city: str) -> str:
+    """Say what the weather is like in a city."""
+    return f"Sunny in {city}."
+
+
+async def test_a_call_enters_six_rooms(endpoint: Endpoint) -> None:
+    endpoint.pieces = [
+        "Let me see. ",
+        '<tool_call>{"name": "weather", ',
+        '"arguments": {"city": "Paris"}}</tool_call>',
+    ]
+    model = ChatAI365VIP(base_url=endpoint.base_url).bind_tools([weather])
+    with entered() as rooms:
+        message = await model.ainvoke("What is the weather in Paris?")
+        async for chunk in model.astream("What is the weather in Paris?"):
+            assert chunk.content or chunk.tool_calls or chunk.chunk_position
+    assert [each["args"] for each in message.tool_calls] == [{"city": "Paris"}]
+    # Beside the rooms stand modules that are no rooms: errors and settings.
+    assert rooms - {"errors", "_settings", "_sync"} == {
+        *("chat_models", "_prompt", "_wire", "_transport", "_turn", "_parsing")
+    }
