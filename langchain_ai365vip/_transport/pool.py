@@ -1,37 +1,34 @@
 """One aiohttp session per running event loop and connection settings.
 
-Connections belong to the loop they were opened on, not to a model, of which LangChain makes
-copies freely. So the sessions hang on the loop object itself: a loop that is dropped takes its
-sessions along.
+Connections belong to the loop they were opened on, not to a model: LangChain makes copies of
+models freely, and users call `asyncio.run` many times with one model. So the sessions hang on the
+loop object itself: no global table, nothing that a later loop with the same `id` could find, and a
+loop that is dropped takes its sessions along.
 
-They are closed in the loop's own `close()`.
+They are closed in the loop's own `close()`, which `asyncio.run`, test frameworks and hand-made
+loops all end with, whether or not they call `shutdown_asyncgens()` before.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import aiohttp
 from aiohttp.connector import Connection
 
-from langchain_ai365vip._transport.proxy import Proxy
-from langchain_ai365vip._version import installing
+from langchain_ai365vip._transport.proxy import Proxy, socks_connector
 
 _ATTRIBUTE = "_langchain_ai365vip_sessions"
 
 # The reference server advertises 5 s and closes at 6 (measured); a connection that we
 # give up first is never found dead by a request.
 KEEPALIVE_SECONDS = 4.0
-_SOCKS_PORT = 1080
 # Sessions kept for one event loop, besides those in use: who takes a new proxy for each call
 # shall not keep them all.
 _MOST_SESSIONS = 64
-# How often a loop that is stopped while its connections close is started again.
-_MOST_RUNS = 10
 _MAX_STATUS_LINE = 128 * 1024
 
 
@@ -167,7 +164,7 @@ def _close_with_loop(loop: asyncio.AbstractEventLoop, sessions: LoopSessions) ->
     def close() -> None:
         try:
             if not loop.is_closed() and not loop.is_running():
-                _run_where_possible(loop, sessions)
+                _run_to_its_end(loop, sessions)
         finally:
             close_loop()
 
@@ -175,29 +172,13 @@ def _close_with_loop(loop: asyncio.AbstractEventLoop, sessions: LoopSessions) ->
     setattr(loop, "close", close)  # noqa: B010 - mypy rightly refuses the plain assignment
 
 
-def _run_where_possible(loop: asyncio.AbstractEventLoop, sessions: LoopSessions) -> None:
-    """Close the sessions of a loop that stands still; stock `close()` raises nothing either."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        _run_to_its_end(loop, sessions)
-        return
-    # A loop cannot run inside another one, but on another thread it can.
-    closing = threading.Thread(target=_run_to_its_end, args=(loop, sessions))
-    # RuntimeError: the interpreter is shutting down, or has no thread left; it frees the rest.
-    with contextlib.suppress(RuntimeError):
-        closing.start()
-        closing.join()
-
-
 def _run_to_its_end(loop: asyncio.AbstractEventLoop, sessions: LoopSessions) -> None:
+    """Close the sessions of a loop that stands still; stock `close()` raises nothing either."""
     # A task of its own: its failure is told to the loop's exception handler.
     closing = loop.create_task(sessions.aclose())
-    for _ in range(_MOST_RUNS):
-        # RuntimeError: somebody has called `stop()`, which ends this run after one turn.
-        with contextlib.suppress(RuntimeError):
-            loop.run_until_complete(asyncio.wait([closing]))
-            return
+    # RuntimeError: another loop runs on this thread, or somebody has called `stop()`.
+    with contextlib.suppress(RuntimeError):
+        loop.run_until_complete(asyncio.wait([closing]))
 
 
 class _Response(aiohttp.ClientResponse):
@@ -242,33 +223,6 @@ def _new_session(settings: ConnectionSettings) -> aiohttp.ClientSession:
         # long it is; aiohttp's default of 8 KB would hide the status, too.
         max_line_size=_MAX_STATUS_LINE,
     )
-
-
-def socks_connector(proxy: Proxy, **limits: Any) -> aiohttp.BaseConnector:
-    """Build a connector for a SOCKS proxy.
-
-    Raises:
-        ImportError: `aiohttp-socks` is not installed.
-    """
-    try:
-        from aiohttp_socks import ProxyConnector, ProxyType
-    except ImportError as exc:
-        raise ImportError(
-            f"A SOCKS proxy needs the package aiohttp-socks: {installing('socks')}"
-        ) from exc
-    url = proxy.url
-    connector: aiohttp.BaseConnector = ProxyConnector(
-        proxy_type=ProxyType.SOCKS4 if url.scheme.startswith("socks4") else ProxyType.SOCKS5,
-        host=url.host or "",
-        port=url.port or _SOCKS_PORT,
-        username=url.user,
-        password=url.password,
-        # The proxy resolves the name, so that it does not leak to the local resolver. Plain
-        # SOCKS4 cannot; its extension, 4a, can.
-        rdns=url.scheme != "socks4",
-        **limits,
-    )
-    return connector
 
 
 def _trace_config() -> aiohttp.TraceConfig:

@@ -9,14 +9,17 @@ import re
 import socket
 import sys
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from urllib.request import getproxies_environment
 
+import aiohttp
 from yarl import URL
 
 from langchain_ai365vip._transport.checks import SOCKS, check_proxy
+from langchain_ai365vip._version import installing
 from langchain_ai365vip.errors import AI365VIPProxyError
 
+_SOCKS_PORT: Final = 1080
 _TLS_IN_TLS: Final = sys.version_info >= (3, 11)
 
 
@@ -46,6 +49,33 @@ def environment_proxy(url: URL) -> Proxy | None:
             "no_proxy."
         )
     return proxy
+
+
+def socks_connector(proxy: Proxy, **limits: Any) -> aiohttp.BaseConnector:
+    """Build a connector for a SOCKS proxy.
+
+    Raises:
+        ImportError: `aiohttp-socks` is not installed.
+    """
+    try:
+        from aiohttp_socks import ProxyConnector, ProxyType
+    except ImportError as exc:
+        raise ImportError(
+            f"A SOCKS proxy needs the package aiohttp-socks: {installing('socks')}"
+        ) from exc
+    url = proxy.url
+    connector: aiohttp.BaseConnector = ProxyConnector(
+        proxy_type=ProxyType.SOCKS4 if url.scheme.startswith("socks4") else ProxyType.SOCKS5,
+        host=url.host or "",
+        port=url.port or _SOCKS_PORT,
+        username=url.user,
+        password=url.password,
+        # The proxy resolves the name, so that it does not leak to the local resolver. Plain
+        # SOCKS4 cannot; its extension, 4a, can.
+        rdns=url.scheme != "socks4",
+        **limits,
+    )
+    return connector
 
 
 def refuse_tls_in_tls(proxy: Proxy, url: URL) -> None:
