@@ -141,15 +141,7 @@ class Attempt:
         while True:
             try:
                 async with deadline.running():
-                    return await pooled.session.post(
-                        request.url,
-                        data=_in_pieces(request.body),
-                        headers=request.headers,
-                        proxy=self._proxy,
-                        ssl=self._tls,
-                        allow_redirects=False,
-                        trace_request_ctx=deadline,
-                    )
+                    return await self._sent(request, pooled, deadline)
             except IdleConnectionError:
                 continue  # given up before anything was sent on it
             except Exception as exc:
@@ -171,6 +163,20 @@ class Attempt:
                     raise
             # Outside the `except`: see Reply._failed.
             raise error
+
+    async def _sent(
+        self, request: Request, pooled: PooledSession, deadline: HeadDeadline
+    ) -> aiohttp.ClientResponse:
+        return await pooled.session.post(
+            request.url,
+            data=_in_pieces(request.body),
+            headers=request.headers,
+            proxy=self._proxy,
+            ssl=self._tls,
+            # Ours to follow: the key and the conversation are in the body.
+            allow_redirects=False,
+            trace_request_ctx=deadline,
+        )
 
 
 def _redirected(request: Request, response: aiohttp.ClientResponse) -> tuple[Request | None, str]:

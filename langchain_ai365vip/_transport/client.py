@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
-import itertools
 import json
 import logging
 import ssl
 import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, NamedTuple
 
-import tenacity
 from multidict import CIMultiDict
 from typing_extensions import Self
 from yarl import URL
@@ -25,26 +32,23 @@ from langchain_ai365vip._transport.log import AttemptLog, described, logged, log
 from langchain_ai365vip._transport.pool import ConnectionSettings, sessions_of
 from langchain_ai365vip._transport.proxy import Proxy, environment_proxy, refuse_tls_in_tls
 from langchain_ai365vip._transport.reply import Reply
+from langchain_ai365vip._transport.retries import OnRetry, with_retries
 from langchain_ai365vip._transport.secrets import Redactor
 from langchain_ai365vip._transport.timeouts import Timeout
+from langchain_ai365vip._transport.tls import verification
 from langchain_ai365vip._wire import facts
 from langchain_ai365vip._wire import payload as payloads
 from langchain_ai365vip._wire.cutter import ReplyCutter
 from langchain_ai365vip._wire.tokens import best_counter, server_counter, utf8_length
 from langchain_ai365vip.errors import (
-    AI365VIPAPIError,
     AI365VIPContextOverflowError,
-    AI365VIPError,
     AI365VIPInvalidRequestError,
     AI365VIPResponseError,
-    AI365VIPTLSError,
 )
 
-_MAX_WAIT: Final = 60.0
 _LONGEST_LIST: Final = 16_000_000
 
 Admit = Callable[[], Awaitable[None]]
-OnRetry = Callable[[tenacity.RetryCallState], Awaitable[None] | None]
 
 
 class AvailableModel(NamedTuple):
@@ -206,18 +210,12 @@ class AI365VIP:
             temperature=temperature,
             token_limit=token_limit,
         )
-        reply = await client.open(payload)
-        held: list[str] = []
-        try:
-            while text := await cutter.read(reply):
-                if stream:
+        async with contextlib.aclosing(_cut(await client.open(payload), cutter)) as texts:
+            if stream:
+                async for text in texts:
                     yield text
-                else:
-                    held.append(text)
-        finally:
-            reply.close()
-        if held:
-            yield "".join(held)
+            elif whole := "".join([text async for text in texts]):
+                yield whole
 
     async def open(
         self,
@@ -299,33 +297,13 @@ class AI365VIP:
     async def _open_with_retries(
         self, request: Request, on_retry: OnRetry | None = None, admit: Admit | None = None
     ) -> Reply:
-        try:
-            return await self._open_once(request, admit)
-        except AI365VIPError as exc:
-            if self.max_retries == 0 or not _is_retryable(exc):
-                raise
-            failures = [exc]
-
-        # Where nothing fails, nothing is spent on retrying: tenacity hears of the first
-        # attempt when it is over.
-        retries = itertools.count(1)
-
-        async def attempt() -> Reply:
-            if failures:
-                raise failures.pop()
-            return await self._open_once(request, admit, next(retries))
-
-        retrying = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception(_is_retryable),
-            stop=_Patience(self.max_retries).has_ended,
-            wait=_wait,
-            before_sleep=on_retry,
-            reraise=True,
+        return await with_retries(
+            functools.partial(self._open_once, request, admit),
+            max_retries=self.max_retries,
+            on_retry=on_retry,
         )
-        reply: Reply = await retrying(attempt)
-        return reply
 
-    async def _open_once(self, request: Request, admit: Admit | None, retry: int = 0) -> Reply:
+    async def _open_once(self, request: Request, admit: Admit | None, retry: int) -> Reply:
         if admit is not None:
             await admit()
         proxy = self._proxy_for(request.url)
@@ -334,7 +312,7 @@ class AI365VIP:
             self.timeout,
             settings=self._settings(proxy),
             proxy=proxy,
-            tls=await self._ssl(),
+            tls=await verification(self.tls, self.ca_bundle),
             redact=redact,
         )
         if not logger.isEnabledFor(logging.DEBUG):
@@ -342,13 +320,6 @@ class AI365VIP:
         return await logged(
             attempt.reply(request), AttemptLog(place(request.url, redact), request.about, retry)
         )
-
-    async def _ssl(self) -> ssl.SSLContext | bool:
-        if self.tls is not None:
-            return self.tls
-        if self.ca_bundle is not None:
-            return await _context_for(self.ca_bundle)
-        return True
 
     def _proxy_for(self, url: URL) -> Proxy | None:
         proxy = Proxy(URL(self.proxy)) if self.proxy else environment_proxy(url)
@@ -382,6 +353,19 @@ def _payload(
     if escaped:
         warnings.warn(facts.ESCAPED, stacklevel=3)
     return payloads.chat_payload(messages=turns, prompt=prompt, **settings)
+
+
+async def _cut(reply: Reply, cutter: ReplyCutter) -> AsyncGenerator[str, None]:
+    """Yield what may be shown of a reply, and close it as soon as that is all."""
+    with contextlib.closing(reply):
+        while cutter.finish_reason is None and (text := await reply.read()):
+            text = cutter.feed(text)
+            if cutter.finish_reason is not None:
+                reply.close()  # before the caller gets the last text, who may take time over it
+            if text:
+                yield text
+        if rest := cutter.flush():
+            yield rest
 
 
 class _Address(NamedTuple):
@@ -438,36 +422,6 @@ def _headers(origin: str, referer: str) -> CIMultiDict[str]:
     )
 
 
-class _Patience:
-    """How often one call is retried."""
-
-    def __init__(self, max_retries: int) -> None:
-        self._max_retries = max_retries
-        self._wordless = 0
-
-    def has_ended(self, state: tenacity.RetryCallState) -> bool:
-        """Say so, after each failure."""
-        error = state.outcome.exception() if state.outcome else None
-        # A 500 without a word: the reference server's upstream may still be running, and
-        # billing, so not more than once in all.
-        self._wordless += type(error) is AI365VIPAPIError and error.status_code == 500
-        return state.attempt_number > self._max_retries or self._wordless > 1
-
-
-_backoff = tenacity.wait_random_exponential(multiplier=0.5, max=8.0)
-
-
-def _wait(state: tenacity.RetryCallState) -> float:
-    """Return full jitter, or what the server asked for, within a bound."""
-    error = state.outcome.exception() if state.outcome else None
-    asked = getattr(error, "retry_after", None)
-    return _backoff(state) if asked is None else min(asked, _MAX_WAIT)
-
-
-def _is_retryable(error: BaseException) -> bool:
-    return isinstance(error, AI365VIPError) and bool(getattr(error, "is_retryable", False))
-
-
 async def _refuse_what_the_server_would_trim(payload: Mapping[str, Any]) -> None:
     limit = payloads.token_limit_of(payload)
     # Bytes first: never fewer than tokens, and counted in no time.
@@ -487,22 +441,3 @@ async def _refuse_what_the_server_would_trim(payload: Mapping[str, Any]) -> None
 
 def _trims(payload: Mapping[str, Any], limit: int, count: Callable[[str], int]) -> bool:
     return payloads.trims_history(payload["prompt"], payload["messages"], limit, count)
-
-
-_contexts: dict[str, ssl.SSLContext] = {}
-
-
-async def _context_for(ca_bundle: str) -> ssl.SSLContext:
-    # Reading a bundle is milliseconds of disk and CPU: once per path, and off the loop.
-    context = _contexts.get(ca_bundle)
-    if context is None:
-        try:
-            context = await asyncio.to_thread(ssl.create_default_context, cafile=ca_bundle)
-        except (OSError, ssl.SSLError) as exc:
-            raise AI365VIPTLSError(
-                f"ca_bundle={ca_bundle!r} cannot be read as a PEM file of certificates: {exc}. "
-                "Pass the path of one, or leave it out to trust this system's authorities."
-            ) from exc
-        # Calls at once may each have read it; connections are shared by the context.
-        context = _contexts.setdefault(ca_bundle, context)
-    return context

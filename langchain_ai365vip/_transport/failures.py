@@ -21,6 +21,7 @@ from aiohttp.http_exceptions import ContentEncodingError
 from yarl import URL
 
 from langchain_ai365vip import errors
+from langchain_ai365vip._transport.pages import is_challenge, is_json_error, looks_like_page
 from langchain_ai365vip._transport.secrets import Redactor
 from langchain_ai365vip.errors import AI365VIPError
 
@@ -114,21 +115,6 @@ _ADVICE: Final[Mapping[_Kind, str]] = {
     "the AI365VIP (Chatbot UI v1) protocol at /api/chat.",
 }
 
-_CHALLENGE = re.compile(
-    r"cf-turnstile|challenges\.cloudflare\.com|cf-chl|challenge-platform|just a moment\.\.\.",
-    re.IGNORECASE,
-)
-_HTML_PAGE = re.compile(
-    r"\s*(?:<!--.*?-->\s*)?<(?:!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL
-)
-_JSON_MESSAGE_KEYS = frozenset({"message", "detail", "msg"})
-_JSON_ERROR_KEYS = _JSON_MESSAGE_KEYS | frozenset(
-    {"code", "status", "statusCode", "title", "type", "path", "timestamp", "success", "data"}
-)
-_JSON_ERROR_START = re.compile(
-    rf'\s*\{{\s*"({"|".join(sorted(_JSON_ERROR_KEYS | {"error", "errors"}))})"\s*:'
-)
-
 
 class Answer(NamedTuple):
     """The plain data of an HTTP answer."""
@@ -195,50 +181,8 @@ def _kind(answer: Answer, said: Sequence[str]) -> tuple[_Kind, str]:
 def _is_challenge(answer: Answer) -> bool:
     if answer.headers.get("cf-mitigated") == "challenge":
         return True
-    return (
-        answer.status in {200, 403, 429, 503}
-        and looks_like_page(answer.headers.get("Content-Type"), answer.body)
-        and _CHALLENGE.search(answer.body) is not None
-    )
-
-
-def looks_like_page(content_type: str | None, text: str) -> bool:
-    """Say whether an answer is an HTML page: by Content-Type *and* shape.
-
-    The reference server sends no Content-Type with a reply, and a model may well write HTML.
-    """
-    return _is_html(content_type) and _HTML_PAGE.match(text) is not None
-
-
-def is_json_error(content_type: str | None, text: str) -> bool:
-    """Say whether an answer with status 200 is a JSON error object, likewise."""
-    if not _is_json(content_type):
-        return False
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError):  # not JSON; or nested deeper than anything means
-        return False
-    if not isinstance(data, dict):
-        return False
-    if data.get("error") or data.get("errors") or data.get("success") is False:
-        return True
-    return bool(data.keys() & _JSON_MESSAGE_KEYS) and data.keys() <= _JSON_ERROR_KEYS
-
-
-def begins_like_no_reply(content_type: str | None, text: str) -> bool:
-    """Say whether an answer whose first text this is is a page, or may be a JSON error."""
-    if _is_json(content_type):
-        return _JSON_ERROR_START.match(text) is not None
-    return looks_like_page(content_type, text)
-
-
-def _is_html(content_type: str | None) -> bool:
-    return _media_type(content_type) in {"text/html", "application/xhtml+xml"}
-
-
-def _is_json(content_type: str | None) -> bool:
-    media_type = _media_type(content_type)
-    return media_type == "application/json" or media_type.endswith("+json")
+    content_type = answer.headers.get("Content-Type")
+    return answer.status in {200, 403, 429, 503} and is_challenge(content_type, answer.body)
 
 
 def redirect_error(answer: Answer, url: URL, why: str, redact: Redactor) -> AI365VIPError:
@@ -484,10 +428,6 @@ def _seconds_until(date: str) -> float | None:
         return max(0.0, (at - datetime.now(timezone.utc)).total_seconds())
     except (ValueError, TypeError, OverflowError):  # OverflowError: a zone of many digits
         return None
-
-
-def _media_type(content_type: str | None) -> str:
-    return (content_type or "").partition(";")[0].strip().lower()
 
 
 def _printable(text: str, *, keep_lines: bool = False) -> str:

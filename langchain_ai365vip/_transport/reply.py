@@ -15,12 +15,14 @@ from aiohttp.http_exceptions import TransferEncodingError
 from langchain_ai365vip._transport.failures import (
     Answer,
     answer_error,
-    begins_like_no_reply,
-    is_json_error,
-    looks_like_page,
     place,
     plain_headers,
     transport_error,
+)
+from langchain_ai365vip._transport.pages import (
+    begins_like_no_reply,
+    is_json_error,
+    looks_like_page,
 )
 from langchain_ai365vip._transport.pool import PooledSession
 from langchain_ai365vip._transport.secrets import Redactor

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Final, Literal, Protocol
+from typing import Final, Literal
 
 from langchain_ai365vip._wire.payload import check_number
 from langchain_ai365vip._wire.tokens import estimate_tokens
 
 _WHITE_SPACE: Final = re.compile(r"\s")
-
-
-class _Reply(Protocol):
-    async def read(self) -> str: ...
-
-    def close(self) -> None: ...
 
 
 def stop_texts(stop: str | Sequence[str]) -> tuple[str, ...]:
@@ -33,9 +27,13 @@ def stop_texts(stop: str | Sequence[str]) -> tuple[str, ...]:
 class ReplyCutter:
     """A cut through a reply, before a stop text or after a number of tokens.
 
-    `read(reply)` reads from one. `feed` and `flush` do the same without a connection: `feed`
-    returns everything but the longest end that may still become a stop text, `flush` the
+    `feed` returns everything but the longest end that may still become a stop text, `flush` the
     rest when the reply has ended by itself.
+
+    Args:
+        stop: Texts before which the reply is cut.
+        max_tokens: Bound on its tokens.
+        count: Counts the tokens of a text. Default: an estimate.
 
     Attributes:
         finish_reason: `"stop"` or `"length"` once the reply has been cut, else `None`.
@@ -57,18 +55,6 @@ class ReplyCutter:
         if max_tokens is not None:
             check_number("max_tokens", max_tokens, at_least=1)
             self._budget = _Budget(max_tokens, count or estimate_tokens)
-
-    async def read(self, reply: _Reply) -> str:
-        """Return the reply's next text that may be shown; `""` at its end, where it is closed."""
-        while self.finish_reason is None and (text := await reply.read()):
-            text = self.feed(text)
-            if self.finish_reason is not None:
-                # Before the caller gets the text, which may take its time over it.
-                reply.close()
-            if text:
-                return text
-        reply.close()
-        return self.flush()
 
     def feed(self, text: str) -> str:
         """Take the next text of the reply and return what may be shown."""
@@ -122,8 +108,8 @@ class _Budget:
     """A number of tokens, spent as text comes in.
 
     Where the text is cut must not depend on how the network cut it, and a count may fall as a
-    word grows. So a position is judged by the text before it alone, in order, and the first
-    that costs too much ends the text.
+    word grows ("babaababa" is more tokens of gpt-4o than "babaababaab"). So a position is judged
+    by the text before it alone, in order, and the first that costs too much ends the text.
 
     It is counted since the last checkpoint: white space where there is any, every few hundred
     characters, so that the cost stays linear. Positions that cannot cost too much, judged by
