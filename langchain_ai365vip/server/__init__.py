@@ -10,7 +10,8 @@ with LocalServer(model) as server:
 ```
 
 `app` and `local_server` are these two; `endpoint` has the handlers, `access` who may call,
-`models` what answers, `reply` what goes back, and `page` has the page at `/` and its files.
+`models` what answers, `failures` what a client is told when it does not, `reply` what goes back,
+and `page` has the page at `/` and its files.
 """
 
 from langchain_ai365vip.server.app import create_app

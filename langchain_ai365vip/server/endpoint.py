@@ -21,7 +21,8 @@ from langchain_ai365vip._wire.request import (
     parse_models_request,
 )
 from langchain_ai365vip.server.access import Access, RefusedError
-from langchain_ai365vip.server.models import Failure, TextSource, failure_of
+from langchain_ai365vip.server.failures import Failure, failure_of
+from langchain_ai365vip.server.models import TextSource
 from langchain_ai365vip.server.page import PAGE_HEADER, pages
 from langchain_ai365vip.server.reply import TEXT, Reply, printable, refusal
 

@@ -272,7 +272,11 @@ def _run(serving: Coroutine[Any, Any, None]) -> None:
 
 
 async def _stop_accepting(listener: asyncio.Server) -> None:
-    """Let connections in that asyncio has accepted: it would log an error, and leave them open."""
+    """Take in the connections that asyncio has accepted, and no further ones.
+
+    It takes one in in two turns of the loop. A close of the listener between them leaves the socket
+    open, of which Python warns in the tests of whoever stops a server.
+    """
     loop = asyncio.get_running_loop()
     for listening in listener.sockets:
         with suppress(NotImplementedError):  # the loop of Windows has no readers
