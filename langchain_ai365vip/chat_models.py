@@ -39,8 +39,8 @@ from typing_extensions import Self
 
 from langchain_ai365vip import _sync
 from langchain_ai365vip._profiles import model_profile
+from langchain_ai365vip._prompt.classes import has_class
 from langchain_ai365vip._prompt.messages import count_message_tokens
-from langchain_ai365vip._prompt.schemas import has_class
 from langchain_ai365vip._prompt.tools import normalise_tool_choice, to_openai_tools
 from langchain_ai365vip._settings import (
     Arguments,

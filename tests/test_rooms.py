@@ -181,8 +181,7 @@ async def test_a_call_enters_six_rooms(endpoint: Endpoint) -> None:
     model = ChatAI365VIP(base_url=endpoint.base_url).bind_tools([weather])
     with entered() as rooms:
         message = await model.ainvoke("What is the weather in Paris?")
-        async for chunk in model.astream("What is the weather in Paris?"):
-            assert chunk.content or chunk.tool_calls or chunk.chunk_position
+        assert [chunk async for chunk in model.astream("What is the weather in Paris?")]
     assert [each["args"] for each in message.tool_calls] == [{"city": "Paris"}]
     # Beside the rooms stand modules that are no rooms: errors and settings.
     assert rooms - {"errors", "_settings", "_sync"} == {

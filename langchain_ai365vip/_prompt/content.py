@@ -1,9 +1,10 @@
 """What a message's content says in text: content blocks of every dialect. Pure functions.
 
 Blocks are read in LangChain's v0 and v1 forms and in OpenAI's, Anthropic's and Bedrock's
-own. Left out on purpose, because no other model can use them: reasoning of earlier turns, and
-the citations, annotations and cache marks that a text block may carry beside its text.
-Everything else that is not text is an error or, in a history, a line in its place (`_foreign`).
+own. Left out on purpose, because a text-only wire has no place for them and no other model can use
+them: reasoning of earlier turns, and the citations, annotations and cache marks that a text block
+may carry beside its text. Everything else that is not text is an error or, in a history, a line in
+its place (`foreign`).
 """
 
 from __future__ import annotations

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from langchain_ai365vip._prompt.tools import _CALL_FORM
-
-# ---------------------------------------------------------------- asking once more
+from langchain_ai365vip._prompt.tools import CALL_FORM
 
 
 def ask_for_call(tool_names: Sequence[str]) -> str:
@@ -17,7 +15,7 @@ def ask_for_call(tool_names: Sequence[str]) -> str:
         which = f"Call one of these functions now: {', '.join(tool_names)}"
     return (
         f"That reply holds no function call, and one is needed. {which}. Reply with the "
-        f"call only, no other text:\n{_CALL_FORM}"
+        f"call only, no other text:\n{CALL_FORM}"
     )
 
 
@@ -26,7 +24,7 @@ def ask_for_valid_call(problems: Sequence[str]) -> str:
     listed = "\n".join(f"- {problem}" for problem in problems)
     return (
         f"The function call in that reply cannot be carried out:\n{listed}\n"
-        f"Write it again, corrected. Reply with the call only, no other text:\n{_CALL_FORM}"
+        f"Write it again, corrected. Reply with the call only, no other text:\n{CALL_FORM}"
     )
 
 

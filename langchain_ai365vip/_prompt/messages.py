@@ -4,8 +4,9 @@
 - Every other message stays a turn of its own, an empty one too; only tool results in a
   row share one user turn.
 - The wire has no name field: a human's, system's or chat user's `name` goes before the
-  text (`Alice: …`), a tool's into its response. The name of an AI message is
-  not sent: a model that sees labels in its own turns starts to write them.
+  text (`Alice: …`), a tool's into its response. The name of an AI message is the
+  application's label for the agent that wrote it and is not sent: a model that sees
+  labels in its own turns starts to write them.
 - Texts within one human, system or tool message are joined by a newline, those of an AI
   message as they are (providers cut an AI text into blocks anywhere).
 - A tool call's or result's id is not shown; results name their tool.

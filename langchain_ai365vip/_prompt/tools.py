@@ -194,10 +194,11 @@ def _unknown_choice(tool_choice: Any) -> ValueError:
 
 # ---------------------------------------------------------------- what the model is told
 
-_CALL_FORM: Final = (
+CALL_FORM: Final = (
     '<tool_call>\n{"name": <function-name>, "arguments": <args-json-object>}\n</tool_call>'
 )
-# The wording, line breaks and JSON spacing are those of Qwen 2.5's and 3's chat template.
+# The wording, line breaks and JSON spacing are those of Qwen 2.5's and 3's chat template (Hermes'
+# differs little): models trained on it know what to do.
 _TOOLS: Final = """\
 # Tools
 
@@ -243,7 +244,7 @@ def describe_tools(
         functions="\n".join(
             to_json({"type": "function", "function": _shown(function)}) for function in functions
         ),
-        call_form=_CALL_FORM,
+        call_form=CALL_FORM,
         rule=_rule(tool_choice, parallel),
     )
 
@@ -266,7 +267,7 @@ def tool_reminder(*, tool_choice: ToolChoice = AUTO, parallel: bool = True) -> s
     if tool_choice.mode == "none":
         return "[Do not call functions in this reply: answer in words.]"
     limit = "" if parallel else ", one per reply"
-    return f"[To call a function, write {_CALL_FORM}{limit}. {_rule(tool_choice, parallel)}]"
+    return f"[To call a function, write {CALL_FORM}{limit}. {_rule(tool_choice, parallel)}]"
 
 
 def describe_schema(schema: Mapping[str, Any] | None = None, *, tools: bool = False) -> str:
@@ -322,8 +323,8 @@ def tool_call_text(name: str | None, args: Mapping[str, Any] | str) -> str:
 
 
 # Core reads the arguments of merged chunks anew and leniently: half a call would become a
-# whole one, and no JSON at all takes 18 s for 40 KB (measured).
-# A bracket that closes another kind than was opened ends its reading.
+# whole one, and for what is no JSON at all it tries every beginning of it, which for 40 KB takes
+# 18 s (measured). A bracket that closes another kind than was opened ends its reading.
 _INVALID: Final = "[invalid tool call} "
 
 

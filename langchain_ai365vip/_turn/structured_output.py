@@ -29,9 +29,10 @@ from langchain_core.utils.function_calling import convert_to_json_schema
 from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import BaseModel
 
-from langchain_ai365vip._prompt.schemas import reader_of, titled, unwrapped
+from langchain_ai365vip._prompt.classes import reader_of
+from langchain_ai365vip._prompt.schemas import titled, unwrapped
 from langchain_ai365vip._prompt.tools import read_invalid_call_args
-from langchain_ai365vip._turn.schema import Schema
+from langchain_ai365vip._turn.output_schema import Schema
 from langchain_ai365vip._turn.turn import no_forced_call
 
 
@@ -154,7 +155,8 @@ def _traced_schema(schema: Any, wanted: Schema) -> Any:
 class ObjectParser(BaseCumulativeTransformOutputParser[Any]):
     """LangChain's own parser of objects, and a look at the whole reply when it has ended.
 
-    In a stream LangChain's parsers raise for nothing: half an object would pass for a whole one.
+    In a stream LangChain's parsers raise for nothing: a reply without an object would be an empty
+    stream, and half an object would pass for a whole one.
 
     Attributes:
         inner: LangChain's parser.

@@ -15,7 +15,7 @@ from langchain_ai365vip._prompt.tools import (
     schema_reminder,
     tool_reminder,
 )
-from langchain_ai365vip._turn.schema import Schema
+from langchain_ai365vip._turn.output_schema import Schema
 from langchain_ai365vip._turn.turn import Rules
 from langchain_ai365vip._wire.facts import WireMessage
 

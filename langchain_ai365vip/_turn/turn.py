@@ -37,7 +37,7 @@ from langchain_ai365vip._prompt.corrections import (
     ask_for_valid_object,
 )
 from langchain_ai365vip._prompt.tools import to_json
-from langchain_ai365vip._turn.schema import Schema
+from langchain_ai365vip._turn.output_schema import Schema
 from langchain_ai365vip._wire.cutter import ReplyCutter
 from langchain_ai365vip._wire.facts import WireMessage
 from langchain_ai365vip._wire.payload import check_number, escape_special_tokens

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from langchain_ai365vip._parsing.objects import ObjectText
-from tests.turn.test_schema import AROUND, GOOD
+from tests.turn.test_output_schema import AROUND, GOOD
 
 
 def grown(pieces: list[str], opening: str = "{") -> tuple[str, str]:

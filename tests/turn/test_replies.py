@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from langchain_ai365vip._parsing.events import Call, Event, InvalidCall, Reasoning, Text
-from langchain_ai365vip._turn.schema import Schema
+from langchain_ai365vip._turn.output_schema import Schema
 from langchain_ai365vip._turn.turn import Rules, Turn
 from langchain_ai365vip._wire.payload import chat_payload
 from langchain_ai365vip._wire.tokens import estimate_tokens

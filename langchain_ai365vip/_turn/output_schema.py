@@ -19,7 +19,8 @@ from langchain_ai365vip._parsing.json_text import read_json
 from langchain_ai365vip._parsing.json_values import Value as ScannedValue
 from langchain_ai365vip._parsing.objects import objects_in
 from langchain_ai365vip._parsing.schemas import has_foreign_keys, is_list, schema_errors
-from langchain_ai365vip._prompt.schemas import object_schema, problem_for, reader_of, unwrapped
+from langchain_ai365vip._prompt.classes import problem_for, reader_of
+from langchain_ai365vip._prompt.schemas import object_schema, unwrapped
 from langchain_ai365vip._prompt.tools import as_sentence
 
 _MAX_PROBLEMS = 5

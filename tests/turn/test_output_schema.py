@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, RootModel
 from pydantic.v1 import BaseModel as BaseModelV1
 from typing_extensions import TypedDict
 
-from langchain_ai365vip._turn.schema import Found, Schema
+from langchain_ai365vip._turn.output_schema import Found, Schema
 
 
 class Joke(BaseModel):
