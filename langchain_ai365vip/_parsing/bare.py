@@ -7,7 +7,6 @@ passed on.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import Final
 
 from langchain_ai365vip._parsing.calls import (
@@ -22,17 +21,15 @@ from langchain_ai365vip._parsing.calls import (
     is_call_shaped,
     is_definition,
     name_hint,
-    read_cut_off,
     read_python,
-    read_text,
     unreadable,
 )
 from langchain_ai365vip._parsing.code import RUNS
 from langchain_ai365vip._parsing.json_text import read_json
-from langchain_ai365vip._parsing.json_values import Candidate, JsonReader, Value, split
+from langchain_ai365vip._parsing.json_values import Candidate, JsonReader, split
 from langchain_ai365vip._parsing.literals import LiteralReader
 from langchain_ai365vip._parsing.marks import CLOSE, END, HALF, HEAD, LINE, OPEN, TAG, Found, Marks
-from langchain_ai365vip._parsing.shapes import CallReader
+from langchain_ai365vip._parsing.shapes import CallReader, Item, Read, items_of
 from langchain_ai365vip._parsing.source import SPACE, Pull, Source
 
 _CALL_KEYS: Final = frozenset({*NAME_KEYS, *ARGUMENT_KEYS, *WRAPPER_KEYS, *META_KEYS})
@@ -42,40 +39,6 @@ _STRING = {'"': re.compile(r'[^"\\\n{}\[\]]*'), "'": re.compile(r"[^'\\\n{}\[\]]
 _SEPARATORS = re.compile(r"[\s,;]*")
 _WORD = re.compile(r"[\w+.-]*")
 _NAME = re.compile(r"[\w.]*")
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One call, or several of one value.
-
-    Attributes:
-        readings: The calls.
-        end: Where it ended, as `Source.at`.
-        first_close: Where its first bracket closed; the same for what has none.
-        cut_off: The text ended inside it.
-    """
-
-    readings: list[Reading]
-    end: int
-    first_close: int
-    cut_off: bool = False
-
-
-@dataclass(slots=True)
-class Bare:
-    """What was read.
-
-    Attributes:
-        items: The calls.
-        start: Where the first began, as `Source.at`.
-        good: Whether there is nothing else.
-        closed: Whether a closing mark follows, which was not taken.
-    """
-
-    items: list[Item] = field(default_factory=list)
-    start: int = 0
-    good: bool = False
-    closed: bool = False
 
 
 class BareReader:
@@ -97,32 +60,33 @@ class BareReader:
         self._literals = LiteralReader(source, marks)
         self._fence = ""  # the run of characters that opened the fence
 
-    def read(self) -> Pull[Bare]:
+    def read(self) -> Pull[Read]:
         """Read to the end of the text, or until it is clear that something else stands there."""
-        bare = Bare(start=self._source.at)
+        read = Read(start=self._source.at)
+        items = read.items
         fenced = (yield from self._source.peek()) in RUNS
-        while True:
+        while not read.cut_off:
             yield from self._source.collect(_SEPARATORS)
             char = yield from self._source.peek()
             if fenced and char in RUNS and not self._fence:
                 if not (yield from self._opens_fence(char)):
-                    return bare
-                bare.start = bare.start if bare.items else self._source.at
-            elif self._fence and char == self._fence[0] and bare.items:
+                    return read
+                read.start = read.start if items else self._source.at
+            elif self._fence and char == self._fence[0] and items:
                 if len((yield from self._source.collect(RUNS[char]))) < len(self._fence):
-                    return bare
+                    return read
                 self._fence = ""
             elif not char:
-                bare.good = bool(bare.items)
-                return bare
-            elif not (bare.items and (yield from self._end_token())):
-                closes = bool(bare.items) and (yield from self._closes(keep=fenced))
-                bare.closed = closes and not fenced
-                if bare.closed or not (closes or (yield from self._item(bare))):
-                    return bare
-            if bare.items and bare.items[-1].cut_off:
-                bare.good = True
-                return bare
+                break
+            elif not (items and (yield from self._end_token())):
+                closes = bool(items) and (yield from self._closes(keep=fenced))
+                read.closed = closes and not fenced
+                item = None if closes else (yield from self._item())
+                if read.closed or not (closes or item):
+                    return read
+                items += [item] if item else []
+        read.alone = bool(items)
+        return read
 
     def _opens_fence(self, char: str) -> Pull[bool]:
         ticks = yield from self._source.collect(RUNS[char])
@@ -145,32 +109,23 @@ class BareReader:
             self._source.back(mark.raw)
         return mark is not None
 
-    def _item(self, bare: Bare) -> Pull[bool]:
-        """Read one call; False where there is none."""
+    def _item(self) -> Pull[Item | None]:
+        """Read one call; None where there is none."""
         char = yield from self._source.peek()
         if self._fence and (mark := (yield from self._marks.read(_BEGINS))):
-            item = yield from self._marked(mark)
-        elif char in ("{", "["):
-            item = yield from self._bracket()
-        elif self._fence and (char.isalpha() or char == "_"):
-            item = yield from self._python()
-        else:
-            item = None
-        if item is not None:
-            bare.items.append(item)
-        return item is not None
+            return (yield from self._marked(mark))
+        if char in ("{", "["):
+            return (yield from self._bracket())
+        if self._fence and (char.isalpha() or char == "_"):
+            return (yield from self._python())
+        return None
 
     def _marked(self, mark: Found) -> Pull[Item | None]:
         read = yield from self._calls.read(mark, at_start=True, wrapped=False)
-        while read.wraps is not None:
-            read = yield from self._calls.read(read.wraps, at_start=True, wrapped=True)
-        readings = read.readings
-        if read.json is not None:
-            values = split(read.json, ended=read.ended)
-            readings = [each for value in values for each in readings_of(value, self._tools)]
-        bound = all(reading.name in self._tools for reading in readings)
-        at = self._source.at
-        return Item(readings, at, at, read.cut_off) if readings and bound else None
+        bound = all(reading.name in self._tools for reading in read.readings)
+        if not read.items or not bound:
+            return None
+        return Item(read.readings, self._source.at, cut_off=read.cut_off)
 
     # --- JSON -------------------------------------------------------------------------------
 
@@ -183,12 +138,10 @@ class BareReader:
         if not begins or (yield from self._json.value(candidate)):
             return None
         stopped = candidate.cut_off and (yield from self._source.more())
-        (value,) = split(candidate, ended=True)
-        if stopped or not means_call(value, self._tools):
+        if stopped or not means_call(candidate, self._tools):
             return None
-        end = start + (candidate.open_end if value.cut_off else candidate.length)
-        close = start + (candidate.first_close or candidate.length)
-        return Item(readings_of(value, self._tools), end, close, value.cut_off)
+        (item,) = items_of(candidate, start, self._tools, ended=True)
+        return item
 
     def _begins_like_call(self, candidate: Candidate) -> Pull[bool | None]:
         """Read as far as the first key that decides; None for a list of Python's calls."""
@@ -268,7 +221,7 @@ class BareReader:
                 self._source.take()
             if char == "]" or not char:
                 at = self._source.at
-                return Item(readings, at, at, item.cut_off)
+                return Item(readings, at, cut_off=item.cut_off)
 
     def _python(self) -> Pull[Item | None]:
         name = yield from self._marks.bare_name("print")
@@ -283,21 +236,15 @@ class BareReader:
         at = self._source.at
         if whole:
             reading = read_python(text, self._tools)
-            return Item([reading], at, at) if reading.name in self._tools else None
+            return Item([reading], at) if reading.name in self._tools else None
         if (yield from self._source.more()) or "(" not in text or not name_hint(text, self._tools):
             return None
-        return Item([unreadable(text, self._tools, CUT_OFF)], at, at, cut_off=True)
+        return Item([unreadable(text, self._tools, CUT_OFF)], at, cut_off=True)
 
 
-def readings_of(value: Value, tools: Tools) -> list[Reading]:
-    """Return the calls that a JSON value means."""
-    if value.cut_off:
-        return read_cut_off(value.text, tools)
-    return read_text(value.text, tools, value.escaped)
-
-
-def means_call(value: Value, tools: Tools) -> bool:
+def means_call(candidate: Candidate, tools: Tools) -> bool:
     """Say whether a bare value is a call of bound tools, or one that is broken."""
+    (value,) = split(candidate, ended=True)
     if value.cut_off:
         return name_hint(value.text, tools) is not None
     try:

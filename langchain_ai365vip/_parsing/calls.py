@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from langchain_ai365vip._parsing.json_text import Json, read_json
+from langchain_ai365vip._parsing.json_text import Json, is_json, read_json
 from langchain_ai365vip._parsing.schemas import fields, has_foreign_keys, required
 from langchain_ai365vip._parsing.turns import NAME_PREFIXES
 from langchain_ai365vip._parsing.values import from_braces, from_json, from_texts, python_call
@@ -204,6 +204,14 @@ def is_call_shaped(value: Any, tools: Tools) -> bool:
     except RecursionError:
         return False  # lists in lists
     return bool(calls) and all(_is_strict_call(call, tools) for call in calls)
+
+
+def are_definitions(texts: Sequence[str]) -> bool:
+    """Say whether JSON texts are tools, as the prompt has them, and not calls."""
+    return all(
+        '"description"' in text and is_json(text) and is_definition(read_json(text).value)
+        for text in texts
+    )
 
 
 def is_definition(value: Any) -> bool:

@@ -44,14 +44,14 @@ class Fields:
 
     Attributes:
         given: The fields.
-        closed: The mark that ends the call was there.
-        half: Only the beginning of it.
+        closed: The mark that ends the call, if it was there.
+        half: Only the beginning of it was there.
         cut_off: The text ended inside a field.
         torn: A field has no certain end.
     """
 
     given: list[Field] = field(default_factory=list)
-    closed: bool = False
+    closed: str = ""
     half: bool = False
     cut_off: bool = False
     torn: bool = False
@@ -112,7 +112,7 @@ class FieldsReader:
             if mark.kinds & {KEY, FIELD_TAG}:
                 yield from self._field(mark)
             elif mark.kinds & {CLOSE, HALF}:
-                found.closed, found.half = True, HALF in mark.kinds
+                found.closed, found.half = mark.raw, HALF in mark.kinds
                 break
             elif CUT in mark.kinds:
                 found.cut_off = True

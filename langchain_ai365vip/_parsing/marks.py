@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
+from langchain_ai365vip._parsing.calls import Tools, bound_name
 from langchain_ai365vip._parsing.dialects import FORMS, Form
 from langchain_ai365vip._parsing.source import BLANKS, SPACE, Pull, Source
 from langchain_ai365vip._parsing.turns import CHANNELS, ENDS, NAME_PREFIXES, RESULTS, THOUGHTS
@@ -14,6 +15,7 @@ from langchain_ai365vip._parsing.turns import CHANNELS, ENDS, NAME_PREFIXES, RES
 OPEN: Final = "begins a call, or all calls"
 HEAD: Final = "begins a call, its name within the mark"
 TAG: Final = "a tag of a tool's own name"
+LOST: Final = "a bound tool's name at the beginning of a line, its mark missing perhaps"
 LINE: Final = "begins a call where it begins a line"
 ARGS: Final = "stands between a name and its arguments"
 KEY: Final = "begins a field"
@@ -44,7 +46,6 @@ _ATTRIBUTES = re.compile(r"""[ \w="':.-]*""")
 _SLOT_NAMES = frozenset({"name", "tool", "key"})
 _SLOT_TEXT = re.compile(r"[^<>\n]*")
 _WORD = re.compile(r"\w*")
-_MARK_START = re.compile(r"[<\[\]]")
 _ATTRIBUTE = re.compile(r"""(\w+)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"']+))""")
 _TEXT_TYPES = frozenset({"string", "true", "text"})
 
@@ -57,17 +58,6 @@ def plain(text: str) -> str:
 def without_namespace(mark: str) -> str:
     """Return a mark without the namespace in front of its name."""
     return _NAMESPACE.sub(r"\1", mark)
-
-
-def own(text: str) -> str:
-    """Return a call without the marks behind it, which a quotation may not have."""
-    while True:
-        text = text.rstrip().rstrip("`").rstrip()
-        starts = [found.start() for found in _MARK_START.finditer(text, max(0, len(text) - 80))]
-        ends = [at for at in starts if _kinds(plain(text[at:])) & {CLOSE, END}]
-        if not ends:
-            return text
-        text = text[: ends[0]]
 
 
 class Found(NamedTuple):
@@ -210,14 +200,14 @@ class Marks:
 
     Args:
         source: Where the characters come from.
-        tools: The bound names: the tags of some forms are named so.
+        tools: The tools by bound name: the tags of some forms are named so.
     """
 
-    def __init__(self, source: Source, tools: Collection[str]) -> None:
+    def __init__(self, source: Source, tools: Tools) -> None:
         self._source = source
-        self._tools = tuple(tools)
-        self._of_tools = _of_tools(self._tools)
-        bare = _bare_names(self._tools)
+        self._tools = tools
+        self._of_tools = _of_tools(tuple(tools))
+        bare = _bare_names(tuple(tools))
         self.line_starts = _LINE_STARTS | {word[0] for word in bare}
 
     def read(
@@ -339,6 +329,15 @@ class Marks:
             source.back(space + (mark.raw if mark else ""))
             return None if mark is None else ""
         return space + mark.raw
+
+    def lost(self) -> Pull[Found | None]:
+        """Take a bound tool's name where a line begins; None, and nothing, without one."""
+        name = yield from self.bare_name()
+        after = yield from self._source.peek()
+        if bound_name(name, self._tools) in self._tools and not (after.isalnum() or after == "_"):
+            return Found(name, frozenset({LOST}), "", name)
+        self._source.back(name)
+        return None
 
     def bare_name(self, *others: str) -> Pull[str]:
         """Take a bound tool's name, with a prefix perhaps; nothing where none stands."""

@@ -76,7 +76,7 @@ class ObjectFinder:
     def __init__(self, source: Source, opening: str, *, first_only: bool = False) -> None:
         self._source = source
         self._json = JsonReader(source)
-        self._marks = Marks(source, ())
+        self._marks = Marks(source, {})
         self._opening = opening
         self._first_only = first_only
         self._skipped: list[str] = []

@@ -30,16 +30,12 @@ import re
 import uuid
 from bisect import bisect_left
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
-from itertools import chain, pairwise
+from itertools import pairwise
 from typing import Final
 
-from langchain_ai365vip._parsing.bare import BareReader, readings_of
+from langchain_ai365vip._parsing.bare import BareReader
 from langchain_ai365vip._parsing.calls import (
-    Reading,
     Tools,
-    bound_name,
-    is_definition,
     name_hint,
 )
 from langchain_ai365vip._parsing.code import RUNS, read_code
@@ -56,8 +52,6 @@ from langchain_ai365vip._parsing.events import (
     Reasoning,
     Text,
 )
-from langchain_ai365vip._parsing.json_text import is_json, read_json
-from langchain_ai365vip._parsing.json_values import Candidate, Value, split
 from langchain_ai365vip._parsing.marks import (
     CHANNEL_MARK,
     CLOSE,
@@ -72,10 +66,8 @@ from langchain_ai365vip._parsing.marks import (
     TAG,
     THOUGHT,
     THOUGHT_END,
-    UNCLOSED,
     Found,
     Marks,
-    own,
 )
 from langchain_ai365vip._parsing.reasoning import OPENED, Thought, ends_of, read_thought
 from langchain_ai365vip._parsing.record import Record
@@ -106,14 +98,6 @@ def _wanted(
         wanted |= {END, CLOSE, HALF} if closes else {END}
         wanted |= {CUT} if closes and not thinking else set()
     return frozenset(wanted)
-
-
-@dataclass(slots=True)
-class _Before:
-    """What stands in front of a call: white space, and marks that may be around it."""
-
-    space: str
-    marks: str = ""
 
 
 class ToolCallParser:
@@ -234,10 +218,6 @@ class ToolCallParser:
             read = yield from self._bare(space)
             if read is not None:
                 return read
-        if at_start and self._tools and char.lower() in self._marks.line_starts:
-            read = yield from self._nameless(space)
-            if read is not None:
-                return read
         self._record.prose(space)
         self._source.let_go()
         yield from self._prose(char)
@@ -255,11 +235,14 @@ class ToolCallParser:
 
     def _mark(self, char: str, after_block: bool, at_start: bool) -> Pull[Found | None]:
         """Take a mark that means something here."""
-        if char not in STARTS and not (at_start and char.lower() in self._marks.line_starts):
+        at_line_start = at_start and char.lower() in self._marks.line_starts
+        if char not in STARTS and not at_line_start:
             return None
         closes = self._dangling or self._wrapped or after_block
-        wanted = _wanted(bool(self._tools), at_start, self._record.any_call, closes, self._thinking)
-        return (yield from self._marks.read(wanted))
+        any_call = self._record.any_call
+        wanted = _wanted(bool(self._tools), at_start, any_call, closes, self._thinking)
+        mark = yield from self._marks.read(wanted)
+        return (yield from self._marks.lost()) if mark is None and at_line_start else mark
 
     def _marked(self, space: str, mark: Found, at_start: bool) -> Pull[bool]:
         if THOUGHT in mark.kinds:
@@ -327,46 +310,23 @@ class ToolCallParser:
     def _call(self, space: str, mark: Found, at_start: bool) -> Pull[bool]:
         """Read what stands behind a mark; False when it is only text."""
         self._dangling = False
-        before = _Before(space)
-        while True:
-            self._source.hold(mark.raw)
-            wrapped = self._wrapped or bool(before.marks)
-            read = yield from self._calls.read(mark, at_start=at_start, wrapped=wrapped)
-            if read.wraps is None:
-                break
-            before.marks += self._source.held.removesuffix(read.wraps.raw)
-            mark = read.wraps
-        if read.json is not None and read.json.length:
-            return (yield from self._json_calls(before, mark, read, read.json, at_start))
-        raw = self._source.held
+        self._source.hold(mark.raw)
+        read = yield from self._calls.read(mark, at_start=at_start, wrapped=self._wrapped)
         if read.empty:
-            self._block(before)
-            self._record.block("", EMPTY_CALL, raw)
+            self._record.block(space, EMPTY_CALL, self._source.held)
             return True
-        counts = read.readings and (yield from self._counts(mark, read, read.readings, at_start))
-        if not counts or self._echoes.hold(own(raw)):
-            if not counts and at_start:
-                self._note_missed(raw)
-            self._record.prose(before.space, before.marks + raw)
-            return False
-        self._block(before)
-        self._record.calls(read.readings, raw)
-        self._dangling = not read.closed
-        self._wrapped = self._wrapped or read.inside
-        self.truncated = read.cut_off and self._record.failed_last
-        return True
+        counts = yield from self._counts(read, at_start)
+        raw = self._source.held
+        lead = len(raw) - (self._source.at - read.start)
+        if at_start and not counts and not read.prose:
+            self._note_missed(raw[lead:])
+        return self._emit(space, read, counts=counts, lead=lead)
 
-    def _block(self, before: _Before) -> None:
-        self._record.block(before.space, EMPTY_CALL, before.marks)
-        self._wrapped = self._wrapped or bool(before.marks)
-
-    def _counts(
-        self, mark: Found, read: Read, readings: Sequence[Reading], at_start: bool
-    ) -> Pull[bool]:
+    def _counts(self, read: Read, at_start: bool) -> Pull[bool]:
         """Say whether calls count: of a bound tool anywhere, else only on lines of their own."""
-        if any(reading.name in self._tools for reading in readings):
+        if any(reading.name in self._tools for reading in read.readings):
             return True
-        if not at_start or not (read.closed or read.cut_off or mark.mark in UNCLOSED):
+        if not (at_start and read.items and read.whole):
             return False
         blanks = yield from self._source.collect(BLANKS)
         char = yield from self._source.peek()
@@ -379,60 +339,47 @@ class ToolCallParser:
         if name is not None and not self._echoes.hold(text.strip()):
             self._missed = self._missed or name
 
-    def _json_calls(
-        self, before: _Before, mark: Found, read: Read, candidate: Candidate, at_start: bool
-    ) -> Pull[bool]:
-        """Emit the calls of the JSON values behind a mark."""
-        raw = self._source.held
-        values = _values(candidate, ended=read.ended)
-        readings = [readings_of(value, self._tools) for value in values]
-        counts = yield from self._counts(mark, read, list(chain(*readings)), at_start)
-        tail = raw[len(read.head) + candidate.length :]
-        raws = [value.raw for value in values]
-        raws[0] = read.head + raws[0]
-        raws[-1] += tail
-        if not counts or _are_definitions(values):
-            quoted = len(values)
-        else:
-            ends = [len(read.head) + end for end in (*candidate.ends, candidate.open_end)]
-            first_close = candidate.first_close and len(read.head) + candidate.first_close
-            quoted = self._quoted(raw, ends[: len(values)], first_close, readings)
-        self._emit_from(before, quoted, raws, readings)
-        if quoted == len(values):
+    def _emit(self, space: str, read: Read, *, counts: bool, lead: int) -> bool:
+        """Emit calls; False where they are only text.
+
+        Args:
+            space: The white space before them.
+            read: The calls.
+            counts: Whether they do, if they are no quotation.
+            lead: How many characters of marks around them stand before the first.
+        """
+        raw, items = self._source.held, read.items
+        start = self._source.at - len(raw)
+        quoted = self._quoted(raw, start, read) if counts else len(items)
+        cuts = [lead, *(item.end - start for item in items[:-1]), len(raw)]
+        if quoted == len(items):
+            self._record.prose(space, raw)
             return False
+        if quoted:
+            self._record.prose(space, raw[: cuts[quoted]])
+        else:
+            self._record.block(space, EMPTY_CALL, raw[:lead])
+        for item, (begin, end) in list(zip(items, pairwise(cuts), strict=True))[quoted:]:
+            self._record.calls(item.readings, raw[begin:end])
         self._dangling = not read.closed
-        cut_off = values[-1].cut_off and not candidate.closed_in_string
-        self.truncated = cut_off and self._record.failed_last
+        self._wrapped = self._wrapped or read.inside or lead > 0
+        self.truncated = read.cut_off and self._record.failed_last
         return True
 
-    def _emit_from(
-        self, before: _Before, first: int, raws: Sequence[str], readings: Sequence[list[Reading]]
-    ) -> None:
-        """Emit calls from one on; those before it are text."""
-        if first:
-            self._record.prose(before.space, before.marks + "".join(raws[:first]))
-        else:
-            self._block(before)
-        for raw, each in zip(raws[first:], readings[first:], strict=True):
-            self._record.calls(each, raw)
-
-    def _quoted(
-        self,
-        text: str,
-        ends: Sequence[int],
-        first_close: int,
-        readings: Sequence[list[Reading]],
-    ) -> int:
-        """Return how many calls, from the first on, only repeat what others wrote."""
+    def _quoted(self, raw: str, start: int, read: Read) -> int:
+        """Return how many items, from the first on, only repeat what others wrote."""
+        items = read.items
 
         def held(end: int) -> bool:
-            return self._echoes.hold(text[:end])
+            return self._echoes.hold(raw[read.start - start : end - start])
 
-        if count := bisect_left(range(len(ends)), True, key=lambda at: not held(ends[at])):
+        if all(item.is_definition for item in items):
+            return len(items)
+        if count := bisect_left(range(len(items)), True, key=lambda at: not held(items[at].end)):
             return count
         # Where a quoted call is broken, the prose behind it may seem to be a part of it.
-        broken = len(ends) == 1 and first_close and held(first_close)
-        return int(bool(broken) and any(each.error for each in readings[0]))
+        broken = len(items) == 1 and items[0].first_close and held(items[0].first_close)
+        return int(bool(broken) and any(reading.error for reading in items[0].readings))
 
     # --- calls without marks, or without the first one -------------------------
 
@@ -443,69 +390,10 @@ class ToolCallParser:
             return None
         fenced = (yield from source.peek()) in RUNS
         source.hold("")
-        start = source.at
-        bare = yield from BareReader(source, self._marks, self._tools, self._calls).read()
-        raw = source.held
-        quoted = len(bare.items)
-        if (bare.good and (self._record.fresh or fenced)) or bare.closed:
-            ends = [item.end - bare.start for item in bare.items]
-            first_close = bare.items[0].first_close - bare.start
-            readings = [item.readings for item in bare.items]
-            quoted = self._quoted(raw[bare.start - start :], ends, first_close, readings)
-        if quoted == len(bare.items):
-            self._not_before = source.at
-            if fenced:
-                source.back(raw)
-                return None
-            self._record.prose(space, raw)
-            return False
-        cuts = [0, *(item.end - start for item in bare.items[:-1]), len(raw)]
-        raws = [raw[a:b] for a, b in pairwise(cuts)]
-        self._emit_from(_Before(space), quoted, raws, readings)
-        self._dangling = bare.closed
-        self.truncated = bare.items[-1].cut_off and self._record.failed_last
-        return True
-
-    def _nameless(self, space: str) -> Pull[bool | None]:
-        """Read a call whose opening mark is missing; None where nothing was taken."""
-        self._source.hold("")
-        name = yield from self._marks.bare_name()
-        after = yield from self._source.peek()
-        if bound_name(name, self._tools) not in self._tools or after.isalnum() or after == "_":
-            self._source.back(name)
+        read = yield from BareReader(source, self._marks, self._tools, self._calls).read()
+        counts = (read.alone and (self._record.fresh or fenced)) or read.closed
+        self._not_before = source.at
+        if fenced and not counts:
+            source.back(source.held)
             return None
-        read = yield from self._calls.named_at_line(name)
-        raw = self._source.held
-        if not read.readings or self._echoes.hold(own(raw)):
-            if read.missed:
-                self._note_missed(raw)
-            self._record.prose(space, raw)
-            return False
-        self._record.block(space)
-        self._record.calls(read.readings, raw)
-        self._dangling = not read.closed
-        self.truncated = read.cut_off and self._record.failed_last
-        return True
-
-
-def _values(candidate: Candidate, *, ended: bool) -> list[Value]:
-    """Return the values behind a mark: each for itself, or as one where not all are correct.
-
-    A string with broken quotation marks can look like the end of one value and the
-    beginning of another; the first must then not be carried out with half an argument.
-    """
-    values = split(candidate, ended=ended)
-    if len(values) > 1 and not all(is_json(value.text) for value in values):
-        candidate.clean = False
-        return split(candidate, ended=ended)
-    return values
-
-
-def _are_definitions(values: Sequence[Value]) -> bool:
-    """Say whether values are tools as the prompt has them."""
-    return all(
-        '"description"' in value.text
-        and is_json(value.text)
-        and is_definition(read_json(value.text).value)
-        for value in values
-    )
+        return self._emit(space, read, counts=counts, lead=0)

@@ -1,4 +1,4 @@
-"""Reads a call behind its opening mark, whatever shape its arguments have."""
+"""Reads calls behind an opening mark, whatever shape their arguments have."""
 
 from __future__ import annotations
 
@@ -13,14 +13,18 @@ from langchain_ai365vip._parsing.calls import (
     TORN,
     Reading,
     Tools,
+    are_definitions,
     bound_name,
     read_braces,
+    read_cut_off,
     read_fields,
     read_named,
     read_python,
+    read_text,
     unreadable,
 )
 from langchain_ai365vip._parsing.fields import Fields, FieldsReader
+from langchain_ai365vip._parsing.json_text import is_json
 from langchain_ai365vip._parsing.json_values import Candidate, JsonReader, split
 from langchain_ai365vip._parsing.literals import NAME, LiteralReader
 from langchain_ai365vip._parsing.marks import (
@@ -31,9 +35,9 @@ from langchain_ai365vip._parsing.marks import (
     HALF,
     HEAD,
     KEY,
+    LOST,
     OPEN,
     RESULT,
-    STARTS,
     TAG,
     UNCLOSED,
     Found,
@@ -43,48 +47,105 @@ from langchain_ai365vip._parsing.schemas import fields
 from langchain_ai365vip._parsing.source import BLANKS, SPACE, Pull, Source
 
 _TICKS = re.compile("`*")
+_SPACE_AND_TICKS = re.compile(r"[\s`]*")
 _WORD = re.compile(r"[\w+.-]*")
 _INDEX = re.compile(r"[:\d]*")
 _NO_TAG = re.compile(r"[^<]*")
 _LINE = re.compile(r"[^<\n`]*")
 _SEPARATORS = re.compile(r"[\s,;]*")
 _CLOSE: Final = frozenset({CLOSE, END, HALF})
-_HEAD: Final = frozenset({HEAD})
 _ARGS: Final = frozenset({ARGS, KEY, HEAD, CLOSE, CUT})
 _PAIRED: Final = re.compile(r"<[a-z]+>")
 
 
-@dataclass(slots=True)
-class Read:
-    """What stood behind a mark.
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One call, or several of one value.
 
     Attributes:
-        readings: The calls, each with the characters up to its end; none where it was no call.
-        json: The JSON values, where it was those.
-        head: What stands in front of them.
-        ended: Whether the text ended behind them, not a mark.
-        wraps: The mark of a call that follows at once, around which the first one stands.
-        closed: The mark that ends the call was there.
-        inside: The mark around all calls is open.
-        cut_off: The text ended inside the call.
-        empty: Whether there is nothing in it.
-        missed: Whether marks stand there, and no call that can be read.
+        readings: The calls.
+        end: Where it ends, as `Source.at`, without the marks behind it.
+        first_close: Where its first bracket closes, if it is JSON.
+        cut_off: The text ended inside it.
+        is_definition: It is no call, but a tool as the prompt has it.
     """
 
-    readings: list[Reading] = field(default_factory=list)
-    json: Candidate | None = None
-    head: str = ""
-    ended: bool = False
-    wraps: Found | None = None
-    closed: bool = False
-    inside: bool = False
+    readings: list[Reading]
+    end: int
+    first_close: int = 0
     cut_off: bool = False
+    is_definition: bool = False
+
+
+@dataclass(slots=True)
+class Read:
+    """What was read where calls may stand.
+
+    Attributes:
+        items: The calls.
+        start: Where they begin, as `Source.at`, without marks or a fence around them.
+        closed: The mark that ends the last one was there, or stands behind it.
+        whole: No mark of theirs is missing, but where the text ends.
+        inside: The mark around all calls is open.
+        alone: Nothing else stands there up to the end of the text.
+        empty: Nothing stands between the marks.
+        prose: There is not even a mark.
+    """
+
+    items: list[Item] = field(default_factory=list)
+    start: int = 0
+    closed: bool = False
+    whole: bool = False
+    inside: bool = False
+    alone: bool = False
     empty: bool = False
-    missed: bool = False
+    prose: bool = False
+
+    @property
+    def readings(self) -> list[Reading]:
+        """The calls of all items."""
+        return [reading for item in self.items for reading in item.readings]
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether the text ended inside the last item."""
+        return bool(self.items) and self.items[-1].cut_off
+
+
+def items_of(candidate: Candidate, start: int, tools: Tools, *, ended: bool) -> list[Item]:
+    """Return the calls that JSON values mean, each for itself.
+
+    They are one where not all are correct. A string with broken quotation marks can look like
+    the end of one value and the beginning of another; the first must then not be carried out
+    with half an argument.
+
+    Args:
+        candidate: The values.
+        start: Where they begin, as `Source.at`.
+        tools: The JSON schema of the arguments by bound name.
+        ended: Whether the text ended behind them, not a mark.
+    """
+    values = split(candidate, ended=ended)
+    if len(values) > 1 and not all(is_json(value.text) for value in values):
+        candidate.clean = False
+        values = split(candidate, ended=ended)
+    shown = are_definitions([value.text for value in values])
+    return [
+        Item(
+            read_cut_off(value.text, tools)
+            if value.cut_off
+            else read_text(value.text, tools, value.escaped),
+            start + end,
+            candidate.first_close and start + candidate.first_close,
+            value.cut_off and not candidate.closed_in_string,
+            shown,
+        )
+        for value, end in zip(values, (*candidate.ends, candidate.open_end), strict=False)
+    ]
 
 
 class CallReader:
-    """Reads one call.
+    """Reads calls behind an opening mark.
 
     Args:
         source: Where the characters come from.
@@ -101,7 +162,7 @@ class CallReader:
         self._open: Found  # the mark that the call began with
         self._depth = 1  # how many marks end it
         self._fenced = False  # whether its arguments stand in a fence
-        self._wrapped = False
+        self._wrapped = False  # whether marks around it are open
 
     def read(self, mark: Found, *, at_start: bool, wrapped: bool) -> Pull[Read]:
         """Read what stands behind a mark that may begin a call.
@@ -111,21 +172,36 @@ class CallReader:
             at_start: Whether it stands at the beginning of a line.
             wrapped: Whether marks around it are open.
         """
-        self._open, self._depth, self._wrapped, self._fenced = mark, 1, wrapped, False
+        while True:
+            self._open, self._depth, self._wrapped, self._fenced = mark, 1, wrapped, False
+            start = self._source.at - len(mark.raw)
+            read = yield from self._behind_mark(mark, at_start)
+            if isinstance(read, Read):
+                read.start = start
+                read.whole = read.closed or read.cut_off or self._open.mark in UNCLOSED
+                return read
+            mark, wrapped = read, True
+
+    def _behind_mark(self, mark: Found, at_start: bool) -> Pull[Read | Found]:
+        """Read a call; or another mark, around which the first one stands."""
         if HEAD in mark.kinds:
-            return (yield from self._headed(mark.name))
+            return (yield from self._behind_name(mark.name, headed=True))
         if TAG in mark.kinds:
-            return (yield from self._tagged(mark))
+            return (yield from self._fields(name := mark.raw.strip("<>").strip(), tag=name))
+        if LOST in mark.kinds:
+            return (yield from self._named(mark.name))
         fence = yield from self._fence()
         char = yield from self._source.peek()
         if char in ("{", "["):
             return (yield from self._bracket())
         if not fence:
-            found = yield from self._marked(at_start)
-            if found is not None:
-                return found
+            if not char:
+                return self._cut(None) if at_start else Read()
+            inner = yield from self._marks.read({OPEN, HEAD, CLOSE, END, RESULT})
+            if inner is not None:
+                return (yield from self._marked(inner, at_start))
             read = yield from self._by_name(at_start)
-            if read.readings or read.wraps:
+            if read.items:
                 return read
         if at_start and (_PAIRED.fullmatch(mark.mark) or ":" in mark.mark):
             return (yield from self._rest())
@@ -143,35 +219,16 @@ class CallReader:
         self._fenced = True
         return True
 
-    def _gap(self) -> Pull[None]:
-        """Take white space, and the line that opens a fence; no empty line."""
-        yield from self._source.collect(BLANKS)
-        if (yield from self._source.peek()) == "\n":
-            self._source.take()
-            blanks = yield from self._source.collect(BLANKS)
-            if (yield from self._source.peek()) == "\n":
-                self._source.back("\n" + blanks)
-                return
-        yield from self._fence()
-
-    def _marked(self, at_start: bool) -> Pull[Read | None]:
-        """Read what begins with another mark; None where there is none."""
-        char = yield from self._source.peek()
-        if not char:
-            return Read([Reading(None, {}, "", CUT_OFF)], cut_off=True) if at_start else Read()
-        if char not in STARTS:
-            return None
-        mark = yield from self._marks.read({OPEN, HEAD, CLOSE, END, RESULT})
-        if mark is None:
-            return None
+    def _marked(self, mark: Found, at_start: bool) -> Pull[Read | Found]:
+        """Read on behind a mark that follows the first one at once."""
         if HEAD in mark.kinds:
             self._wrapped, self._depth = True, 2
-            return (yield from self._headed(mark.name))
+            return (yield from self._behind_name(mark.name, headed=True))
         if OPEN in mark.kinds:
-            return Read(wraps=mark)
+            return mark
         if CLOSE not in mark.kinds:
             self._source.back(mark.raw)
-        return Read(empty=at_start, closed=CLOSE in mark.kinds)
+        return Read(empty=at_start)
 
     # --- JSON -------------------------------------------------------------------------------
 
@@ -182,161 +239,131 @@ class CallReader:
         if bracket == "[" and (char.isalpha() or char == "_"):
             return (yield from self._python())
         self._source.back(bracket + space)
-        candidate = Candidate()
-        read = Read(json=candidate, head=self._source.held)
+        candidate, start = Candidate(), self._source.at
         end = yield from self._json.values(candidate)
-        read.ended = end is None
-        read.cut_off = read.ended and candidate.cut_off
+        ended = end is None
         if end is None and not candidate.cut_off:
             end = yield from self._marks.read({HALF})
-        read.closed = end is not None and bool(end.kinds & {CLOSE, END, HALF})
-        if end is not None and not read.closed:
+        closed = end is not None and bool(end.kinds & _CLOSE)
+        if end is not None and not closed:
             self._source.back(end.raw)
-        return read
+        return Read(items_of(candidate, start, self._tools, ended=ended), closed=closed)
 
-    def _named(self, name: str) -> Pull[Read]:
+    def _object(self, name: str) -> Pull[Read]:
         """Read arguments that are one JSON object, and the mark behind it."""
-        if (yield from self._source.peek()) != "{":
-            return (yield from self._stopped(name))
         candidate = Candidate()
         end = yield from self._json.value(candidate)
         if end is None and candidate.cut_off:
             return self._cut(name)
-        if end is not None and CLOSE not in end.kinds:
-            self._source.back(end.raw)
+        self._source.back(end.raw if end else "")
         (value,) = split(candidate, ended=False)
-        reading = read_named(name, value.text, self._tools, value.escaped)
-        read = Read([reading], closed=end is not None and CLOSE in end.kinds)
-        yield from self._ends(read)
-        return read
+        return (yield from self._ended(read_named(name, value.text, self._tools, value.escaped)))
 
     # --- a name in front --------------------------------------------------------------------
-
-    def named_at_line(self, name: str) -> Pull[Read]:
-        """Read a call whose opening mark is missing: a bound name, and a mark behind it."""
-        self._open, self._depth, self._fenced = Found("", frozenset(), ""), 1, False
-        yield from self._source.collect(_INDEX)
-        space = yield from self._source.collect(SPACE)
-        if name.startswith("call:") and not space and (yield from self._source.peek()) == "{":
-            return (yield from self._braces(name))
-        if not space and (yield from self._source.peek()) == "(":
-            return (yield from self._python_at_line(name))
-        mark = yield from self._marks.read({ARGS, KEY, CUT})
-        if mark is None:
-            return Read()
-        read = yield from self._behind_name(name, mark)
-        read.missed = not read.readings
-        return read
-
-    def _python_at_line(self, name: str) -> Pull[Read]:
-        """Read a call as Python writes it, which only a closing mark tells from prose."""
-        self._source.back(name)
-        text, whole = yield from self._literals.call()
-        read = Read([read_python(text, self._tools)] if whole else [])
-        yield from self._ends(read)
-        return read if read.closed else Read()
 
     def _by_name(self, at_start: bool) -> Pull[Read]:
         """Read what begins with a name; within a line, only that of a bound tool counts."""
         name = "" if at_start else (yield from self._marks.bare_name())
         if at_start or self._is_bound(name):
             name += yield from self._source.collect(NAME)
-        char = yield from self._source.peek()
         if not name or not (at_start or self._is_bound(name)):
             return Read()
+        return (yield from self._named(name))
+
+    def _named(self, name: str) -> Pull[Read]:
+        """Read on behind a name that is no part of a mark."""
+        lost = LOST in self._open.kinds
+        char = yield from self._source.peek()
         if char == "(":
             self._source.back(name)
-            return (yield from self._python())
+            read = yield from self._python()
+            return Read(prose=True) if lost and not read.closed else read
         if char == "{" and name.startswith("call:"):
             return (yield from self._braces(name))
-        yield from self._gap()
-        if (yield from self._source.peek()) == "{":
-            return (yield from self._named(name))
-        mark = yield from self._marks.read(_ARGS)
-        if mark is not None:
-            return (yield from self._behind_name(name, mark))
-        return (yield from self._stopped(name)) if self._is_bound(name) else Read()
-
-    def _behind_name(self, name: str, mark: Found) -> Pull[Read]:
-        """Read on behind the mark that follows a name."""
-        if CUT in mark.kinds:
-            return self._cut(name) if self._is_bound(name) else Read()
-        if HEAD in mark.kinds:
-            self._depth = 2
-            return (yield from self._headed(mark.name))
-        if KEY in mark.kinds or CLOSE in mark.kinds:
+        if lost:  # the opening mark is missing: there must be another
+            yield from self._source.collect(_INDEX)
+            yield from self._source.collect(SPACE)
+            mark = yield from self._marks.read({ARGS, KEY, CUT})
+            if mark is None:
+                return Read(prose=True)
             self._source.back(mark.raw)
-            return (yield from self._fields(name))
-        yield from self._fence()
-        if (yield from self._source.peek()) == "{":
-            return (yield from self._named(name))
-        more = yield from self._marks.read(_ARGS)
-        if more is not None:
-            return (yield from self._behind_name(name, more))
-        inner = yield from self._source.collect(NAME)
-        if not inner:
+        elif not (yield from self._in_paragraph()):
             return (yield from self._stopped(name))
-        return (yield from self._inner_name(name, inner))
+        return (yield from self._behind_name(name))
 
-    def _inner_name(self, name: str, inner: str) -> Pull[Read]:
-        """Read on where two names follow one another: `function`, or an id, is the other."""
-        name = inner if name == "function" or self._is_bound(inner) else name
-        yield from self._fence()
-        if (yield from self._source.peek()) == "{":
-            return (yield from self._named(name))
-        mark = yield from self._marks.read(_ARGS)
-        if mark is None:
-            return (yield from self._stopped(name))
-        return (yield from self._behind_name(name, mark))
+    def _in_paragraph(self) -> Pull[bool]:
+        """Take white space; False at an empty line, which stays: no call has one there."""
+        yield from self._source.collect(BLANKS)
+        if (yield from self._source.peek()) != "\n":
+            return True
+        self._source.take()
+        blanks = yield from self._source.collect(BLANKS)
+        if (yield from self._source.peek()) != "\n":
+            return True
+        self._source.back("\n" + blanks)
+        return False
 
-    def _headed(self, name: str) -> Pull[Read]:
-        """Read on behind a mark that holds the name."""
+    def _behind_name(self, name: str, *, headed: bool = False) -> Pull[Read]:
+        """Read on behind a name: marks, another name or a fence, then the arguments.
+
+        Args:
+            name: The name.
+            headed: Whether it stands within a mark.
+        """
+        marked, other = headed, ""
         while True:
-            space = yield from self._source.collect(SPACE)
+            yield from self._fence()
             if (yield from self._source.peek()) == "{":
-                return (yield from self._named(name))
-            again = yield from self._marks.read(_HEAD)
-            if again is None:
-                self._source.back(space)
+                return (yield from self._object(name))
+            mark = yield from self._marks.read(_ARGS)
+            if mark is None and headed:
                 return (yield from self._fields(name))
-            name = again.name  # the mark twice
-
-    def _tagged(self, mark: Found) -> Pull[Read]:
-        name = next(tool for tool in self._tools if f"<{tool}>".lower() == mark.raw.lower())
-        return (yield from self._fields(name, tag=name))
+            if mark is None:  # `function`, or an id, may be another name
+                if other or not marked or not (other := (yield from self._source.collect(NAME))):
+                    return (yield from self._stopped(name, marked=marked))
+                name = other if name == "function" or self._is_bound(other) else name
+            elif HEAD in mark.kinds:
+                self._depth = 1 if HEAD in self._open.kinds else 2
+                name, headed = mark.name, True
+            elif ARGS in mark.kinds:
+                marked = True
+            elif CUT in mark.kinds and not headed:
+                return self._cut(name) if self._is_bound(name) else Read()
+            else:
+                self._source.back(mark.raw)
+                return (yield from self._fields(name))
 
     def _fields(self, name: str, tag: str = "") -> Pull[Read]:
         bound = bound_name(name, self._tools)
         known = fields(self._tools[bound]) if bound in self._tools else None
         found = yield from FieldsReader(self._source, self._marks, known, tag).read()
         if not (found.given or found.closed or found.cut_off):
-            return (yield from self._stopped(name)) if known is not None else Read()
+            return (yield from self._stopped(name))
         if found.torn:
             return (yield from self._torn(name))
         if found.cut_off or not (yield from self._is_whole(found, known)):
             return self._cut(name)
-        read = Read([read_fields(name, found.given, self._tools)], closed=found.closed)
-        yield from self._ends(read)
-        return read
+        reading = read_fields(name, found.given, self._tools)
+        return (yield from self._ended(reading, closed=found.closed))
 
     def _is_whole(self, found: Fields, known: Collection[str] | None) -> Pull[bool]:
         """Say whether no field can be missing: one mark may be, where the text ends."""
         if (yield from self._source.more()):
             return True
         around = int(self._wrapped and self._depth == 1)
-        missing = self._depth + around - (found.closed and not found.half)
-        return missing <= 1 and (found.closed or bool(found.given) or not known)
+        missing = self._depth + around - (bool(found.closed) and not found.half)
+        return missing <= 1 and (bool(found.closed) or bool(found.given) or not known)
 
     # --- as code ------------------------------------------------------------------------------
 
     def _python(self) -> Pull[Read]:
         """Read calls as Python writes them, in a list perhaps, and the mark behind them."""
-        read = Read()
+        readings: list[Reading] = []
         while True:
             text, whole = yield from self._literals.call()
             if not whole:
-                return (yield from self._broken_python(read, text))
-            read.readings.append(read_python(text, self._tools))
+                return (yield from self._broken_python(readings, text))
+            readings.append(read_python(text, self._tools))
             yield from self._source.collect(_SEPARATORS)
             char = yield from self._source.peek()
             if char == "]":
@@ -344,11 +371,10 @@ class CallReader:
                 break
             if not (char.isalpha() or char == "_") or not (yield from self._is_call()):
                 break
-        known = any(reading.name in self._tools for reading in read.readings)
-        if not known and any(reading.error for reading in read.readings):
+        known = any(reading.name in self._tools for reading in readings)
+        if not known and any(reading.error for reading in readings):
             return Read()  # code
-        yield from self._ends(read)
-        return read
+        return (yield from self._ended(*readings))
 
     def _is_call(self) -> Pull[bool]:
         """Say whether a name and a bracket follow."""
@@ -357,79 +383,78 @@ class CallReader:
         self._source.back(name)
         return char == "("
 
-    def _broken_python(self, read: Read, text: str) -> Pull[Read]:
+    def _broken_python(self, before: list[Reading], text: str) -> Pull[Read]:
         name = text.removeprefix("print(").partition("(")[0]
-        if (yield from self._source.more()):
-            return (yield from self._torn(name)) if self._is_bound(name) else Read()
         if not self._is_bound(name):
             return Read()
-        read.readings.append(unreadable(text, self._tools, CUT_OFF))
-        read.cut_off = True
-        return read
+        if (yield from self._source.more()):
+            return (yield from self._torn(name))
+        return self._cut(name, *before)
 
     def _braces(self, name: str) -> Pull[Read]:
         """Read an object of bare keys."""
-        read = yield from self._literals.braces()
-        if read is None:
+        found = yield from self._literals.braces()
+        if found is None:
             more = yield from self._source.more()
             return (yield from self._torn(name)) if more else self._cut(name)
-        found = Read([read_braces(name, *read, self._tools)])
-        yield from self._ends(found)
-        return found
+        return (yield from self._ended(read_braces(name, *found, self._tools)))
 
     # --- where it stops ---------------------------------------------------------------------
 
-    def _ends(self, read: Read) -> Pull[None]:
-        """Take the marks behind a call: its own, and that around it.
+    def _ended(self, *readings: Reading, closed: str = "") -> Pull[Read]:
+        """Return calls of one value, and take the marks behind them: theirs, and that around.
 
         No more than there must be, so that a call arrives with its last mark.
+
+        Args:
+            readings: The calls.
+            closed: A mark behind them that was taken.
         """
+        read = Read([Item(list(readings), self._source.at - len(closed))], closed=bool(closed))
         if self._open.mark in UNCLOSED and not self._fenced:
-            return
-        closed = int(read.closed)
-        for _ in range(self._depth - closed):
-            space = yield from self._source.collect(SPACE)
-            ticks = (yield from self._source.collect(_TICKS)) if self._fenced else ""
-            mark = yield from self._marks.read(_CLOSE)
-            if mark is None and ticks:
-                space = yield from self._source.collect(SPACE)
-                mark = yield from self._marks.read(_CLOSE)
-            if mark is None:
-                self._source.back(space)
+            return read
+        left = self._depth - bool(closed)
+        while left:
+            space = yield from self._source.collect(_SPACE_AND_TICKS if self._fenced else SPACE)
+            if (yield from self._marks.read(_CLOSE)) is None:
+                self._source.back("" if self._fenced else space)
                 break
             read.closed = True
-            closed += 1
-        read.inside = closed < self._depth and self._depth > 1
+            left -= 1
+        read.inside = left > 0 and self._depth > 1
+        return read
 
     def _is_bound(self, name: str) -> bool:
         return bound_name(name, self._tools) in self._tools
 
-    def _stopped(self, name: str) -> Pull[Read]:
-        """Return a call that the text's end cut off; no call where anything else stopped it."""
-        return Read() if (yield from self._source.more()) else self._cut(name)
+    def _stopped(self, name: str, *, marked: bool = False) -> Pull[Read]:
+        """Return a call that the text's end cut off; no call where anything else stopped it.
 
-    def _cut(self, name: str) -> Read:
-        name = bound_name(name, self._tools)
-        return Read([Reading(name, {}, self._source.held, CUT_OFF)], cut_off=True)
+        Args:
+            name: Its name.
+            marked: Whether the marks show that it is one, whatever its name.
+        """
+        if (yield from self._source.more()):
+            return Read()
+        return self._cut(name) if marked or self._is_bound(name) else Read()
+
+    def _cut(self, name: str | None, *before: Reading) -> Read:
+        name = name and bound_name(name, self._tools)
+        reading = Reading(name, {}, self._source.held, CUT_OFF)
+        return Read([Item([*before, reading], self._source.at, cut_off=True)])
 
     def _torn(self, name: str) -> Pull[Read]:
         """Read on to the mark that ends a broken call, or to the next one."""
-        read = Read()
         while (yield from self._source.more()):
             yield from self._source.collect(_NO_TAG)
             mark = yield from self._marks.read({CLOSE, OPEN, HEAD, RESULT})
-            if mark is None:
-                if (yield from self._source.more()):
-                    self._source.take()
-            elif CLOSE in mark.kinds:
-                yield from self._ends(read)
-                read.closed = True
-                break
-            else:
+            if mark is not None:
                 self._source.back(mark.raw)
                 break
-        read.readings.append(Reading(bound_name(name, self._tools), {}, self._source.held, TORN))
-        return read
+            if (yield from self._source.more()):
+                self._source.take()
+        name = bound_name(name, self._tools)
+        return (yield from self._ended(Reading(name, {}, self._source.held, TORN)))
 
     def _rest(self) -> Pull[Read]:
         """Read on to the mark's end, if it comes before an empty line: no prose has both."""
@@ -441,15 +466,15 @@ class CallReader:
                 mark = yield from self._marks.read({CLOSE, OPEN})
                 if mark is None:
                     source.take()
-                elif OPEN in mark.kinds:
-                    source.back(mark.raw)
-                    return Read()
-                else:
-                    return Read([unreadable(source.held, self._tools, NO_CALL)], closed=True)
-            elif char == "\n":
-                source.take()
-                if (yield from source.peek()) == "\n":
-                    return Read()
-            elif char:
-                return Read()  # code, as Markdown has it
+                    continue
+                source.back(mark.raw)
+                if CLOSE in mark.kinds:
+                    reading = unreadable(source.held, self._tools, NO_CALL)
+                    return (yield from self._ended(reading))
+                break
+            if char != "\n":
+                break  # code, as Markdown has it
+            source.take()
+            if (yield from source.peek()) == "\n":
+                break
         return Read()

@@ -136,6 +136,12 @@ def test_the_opening_mark_may_be_twice_or_spelled_otherwise(form: Form) -> None:
         assert_reads(re.sub(rf"<(?={mark[1:]})", "< ", reply), ALL)
 
 
+def test_a_tag_of_a_tools_own_name_may_be_spelled_otherwise() -> None:
+    reply = write(BY_NAME["Cline, Roo, fields"], ONE)
+    assert_reads(reply.replace(">", " >"), ONE)
+    assert_reads(reply.replace("run_code", "RUN_CODE"), ONE)
+
+
 @each_marked
 def test_reasoning_that_never_ends_may_end_with_calls(form: Form) -> None:
     reply = write(form, ALL)
@@ -219,6 +225,7 @@ def test_a_made_up_result_ends_the_reply(mark: str) -> None:
         ("<tool_call>get_weather Oslo", "get_weather"),
         ("<function=ping> now", "ping"),
         ('So:\n<invoke name="save_note"> t', "save_note"),
+        ('<tool_call>{"nme": "ping", "arguments": {}}\nLet us wait.', "ping"),
     ],
 )
 def test_a_call_that_is_missed_is_asked_for_again_and_repeats_no_character(
