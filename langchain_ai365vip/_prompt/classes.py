@@ -10,6 +10,7 @@ import collections.abc
 import copy
 import dataclasses
 import functools
+import json
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -59,16 +60,18 @@ def has_class(tool: Any) -> bool:
 def reader_of(cls: Any) -> Callable[[Any], Any] | None:
     """Return what makes objects of a class of plain data, and raises where it refuses them.
 
-    Of a `TypedDict` or a dataclass it makes a dict, as LangChain does.
+    It is read as JSON, which is what the model wrote: a strict class takes a date or an enum's
+    value from a text there, and `val_json_bytes` counts. Of a `TypedDict` or a dataclass it makes
+    a dict, as LangChain does.
     """
     if isinstance(cls, type) and issubclass(cls, BaseModel):
-        return cls.model_validate
+        return lambda value: cls.model_validate_json(json.dumps(value))
     if isinstance(cls, type) and issubclass(cls, BaseModelV1):
         return cls.parse_obj
     adapter = adapter_of(cls) if cls is not None else None
     if adapter is None:
         return None
-    return lambda value: adapter.dump_python(adapter.validate_python(value))
+    return lambda value: adapter.dump_python(adapter.validate_json(json.dumps(value)))
 
 
 def problem_for(reader: Callable[[Any], Any], value: Any, *, limit: int) -> str | None:

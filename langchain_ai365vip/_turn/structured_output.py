@@ -8,15 +8,8 @@ from typing import Any
 from langchain_core.exceptions import OutputParserException
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.output_parsers import (
-    BaseCumulativeTransformOutputParser,
-    JsonOutputParser,
-    PydanticOutputParser,
-)
-from langchain_core.output_parsers.openai_tools import (
-    JsonOutputKeyToolsParser,
-    PydanticToolsParser,
-)
+from langchain_core.output_parsers import BaseCumulativeTransformOutputParser, JsonOutputParser
+from langchain_core.output_parsers.openai_tools import JsonOutputKeyToolsParser
 from langchain_core.outputs import ChatGeneration, Generation
 from langchain_core.runnables import (
     Runnable,
@@ -75,7 +68,7 @@ def structured_output(
     as_call = method == "function_calling"
     settings = {**settings, "include_raw": include_raw}
     bound = _bound(model, schema, wanted, method, strict, partial_objects, settings)
-    parser = ObjectParser.of(schema, wanted, as_call=as_call)
+    parser = ObjectParser.of(wanted, as_call=as_call)
     if not include_raw:
         return bound | parser
     raw = RunnablePick("raw")
@@ -171,24 +164,18 @@ class ObjectParser(BaseCumulativeTransformOutputParser[Any]):
     quiet: bool = False
 
     @classmethod
-    def of(cls, schema: Any, wanted: Schema | None, *, as_call: bool) -> ObjectParser:
+    def of(cls, wanted: Schema | None, *, as_call: bool) -> ObjectParser:
         """Return the parser for what `with_structured_output` was asked for.
 
         Args:
-            schema: The user's schema, or `None` for any JSON object.
-            wanted: The same as it was read.
+            wanted: The user's schema as it was read, or `None` for any JSON object.
             as_call: Whether the object comes as a tool call's arguments.
         """
-        is_class = isinstance(schema, type) and is_basemodel_subclass(schema)
-        if not as_call:
-            inner = PydanticOutputParser(pydantic_object=schema) if is_class else JsonOutputParser()
-            judge = None if is_class or wanted is None else wanted.judge
-            return cls(inner=inner, wanted=wanted or Schema(), judge=judge)
-        if is_class:
-            return cls(inner=PydanticToolsParser(tools=[schema], first_tool_only=True))
         name, judge = ("", None) if wanted is None else (wanted.name, wanted.judge)
-        by_name = JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)
-        return cls(inner=by_name, judge=judge)
+        if as_call:
+            by_name = JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)
+            return cls(inner=by_name, judge=judge)
+        return cls(inner=JsonOutputParser(), wanted=wanted or Schema(), judge=judge)
 
     def parse(self, text: str) -> Any:
         """Parse a text; see `parse_result`."""
@@ -206,7 +193,7 @@ class ObjectParser(BaseCumulativeTransformOutputParser[Any]):
             AI365VIPOutputError: The message does not hold the call.
         """
         if partial:
-            return self.inner.parse_result(result, partial=True)
+            return self._grown(self.inner.parse_result(result, partial=True))
         try:
             return self._parsed(result[0])
         except Exception:
@@ -226,6 +213,17 @@ class ObjectParser(BaseCumulativeTransformOutputParser[Any]):
         value = self.inner.parse_result([self._whole(generation)])
         reader = reader_of(self.judge)
         return value if reader is None or value is None else reader(value)
+
+    def _grown(self, value: Any) -> Any:
+        """Return what there is of an object yet: of a pydantic class nothing before it is one."""
+        is_class = isinstance(self.judge, type) and is_basemodel_subclass(self.judge)
+        reader = reader_of(self.judge) if is_class else None
+        if reader is None:
+            return value
+        try:
+            return reader(value)
+        except Exception:  # of any kind: a validator saw half an object
+            return None
 
     def _whole(self, generation: Generation) -> Generation:
         if self.wanted is None:

@@ -6,6 +6,8 @@ import json
 import typing
 from collections.abc import Callable
 from datetime import date
+from decimal import Decimal
+from enum import Enum
 from typing import Any, Optional
 
 import pytest
@@ -66,6 +68,21 @@ class Lax(BaseModel):
     count: int
 
 
+class Kind(Enum):
+    TRIP = "trip"
+
+
+class Strict(BaseModel):
+    """Converts nothing, and knows what has no form of its own in JSON."""
+
+    model_config = ConfigDict(strict=True, val_json_bytes="base64")
+    day: date
+    kind: Kind
+    stops: tuple[int, ...]
+    price: Decimal
+    ticket: bytes
+
+
 class Node(BaseModel):
     name: str
     children: list[Node] = []
@@ -98,6 +115,13 @@ TAKEN: dict[str, tuple[Any, Any, Any]] = {
     "a set, with an item twice": (Colours, {"names": ["a", "a"]}, Colours(names={"a"})),
     "a renaming validator": (Renamed, {"sum": 3}, Renamed(total=3)),
     "pydantic's own reading": (Lax, {"yes": "yes", "count": "3"}, Lax(yes=True, count=3)),
+    "a strict class": (
+        Strict,
+        {"day": "2026-11-28", "kind": "trip", "stops": [1], "price": "9.50", "ticket": "aGk="},
+        Strict(
+            day=date(2026, 11, 28), kind=Kind.TRIP, stops=(1,), price=Decimal("9.50"), ticket=b"hi"
+        ),
+    ),
     "a recursive class": (
         Node,
         {"name": "a", "children": [{"name": "b", "children": []}]},
