@@ -32,14 +32,14 @@ def object_schema(schema: Mapping[str, Any] | type) -> JsonSchema:
         ValueError: It is none of these.
     """
     if isinstance(schema, Mapping) and not is_tool(schema):
-        return {"title": "output", **_rooted(copy.deepcopy(dict(schema)))}
+        return {"title": "output", **tidied(_rooted(copy.deepcopy(dict(schema))))}
     function = schema.get("function", schema) if isinstance(schema, Mapping) else schema
     described = _described(function)
     if described is None:
-        return copy.deepcopy(convert_to_json_schema(function))
+        return tidied(copy.deepcopy(convert_to_json_schema(function)))
     name, description, parameters = described
     shown = {"description": description} if description else {}
-    return {"title": name, **shown, **parameters}
+    return {"title": name, **shown, **tidied(parameters)}
 
 
 def tool_function(tool: Any, *, strict: bool | None = None) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def tool_function(tool: Any, *, strict: bool | None = None) -> dict[str, Any]:
         if strict:
             function["parameters"] = _mapped(parameters, _closed)
     _check_is_object(function)
-    return function
+    return {**function, "parameters": tidied(function.get("parameters") or _nothing())}
 
 
 def _check_is_object(function: Mapping[str, Any]) -> None:
@@ -127,7 +127,7 @@ def _described(source: Any) -> tuple[str, str, JsonSchema] | None:
             return _described_schema(source)
         if (schema := _schema_of_class(source)) is not None:
             name = schema.pop("title", source.__name__)
-            return name, schema.pop("description", ""), _tidy(schema)
+            return name, schema.pop("description", ""), schema
         return _described_function(source) if callable(source) else None
     except _NO_SCHEMA:
         return None
@@ -149,7 +149,7 @@ def _described_tool(tool: BaseTool) -> tuple[str, str, JsonSchema] | None:
     if schema is None:
         return None
     arguments = {k: v for k, v in schema.items() if k not in ("title", "description")}
-    return tool.name, tool.description, _tidy(arguments) or _nothing()
+    return tool.name, tool.description, arguments or _nothing()
 
 
 def _nothing() -> JsonSchema:
@@ -171,7 +171,7 @@ def _described_function(function: Callable[..., Any]) -> tuple[str, str, JsonSch
     shown = StructuredTool(name=name, description=name, args_schema=model, func=function)
     schema = _schema_of_class(shown.tool_call_schema) or {}
     arguments = {k: v for k, v in schema.items() if k not in ("title", "description")}
-    return name, model.__doc__ or "", _tidy(arguments)
+    return name, model.__doc__ or "", arguments
 
 
 def _schema_of_class(cls: Any) -> JsonSchema | None:
@@ -206,8 +206,12 @@ def _mapped(
     return change(result, name)
 
 
-def _tidy(schema: JsonSchema) -> JsonSchema:
-    """Leave out the titles that repeat names."""
+def tidied(schema: Mapping[str, Any]) -> JsonSchema:
+    """Return a schema without the titles that repeat names, which pydantic writes.
+
+    Args:
+        schema: A JSON schema; not changed.
+    """
     result: JsonSchema = _mapped(schema, _without_title)
     return result
 

@@ -20,7 +20,7 @@ from langchain_ai365vip._parsing.json_values import Value as ScannedValue
 from langchain_ai365vip._parsing.objects import objects_in
 from langchain_ai365vip._parsing.schemas import has_foreign_keys, is_list, schema_errors
 from langchain_ai365vip._prompt.classes import problem_for, reader_of
-from langchain_ai365vip._prompt.schemas import object_schema, unwrapped
+from langchain_ai365vip._prompt.schemas import object_schema, tidied, unwrapped
 from langchain_ai365vip._prompt.tools import as_sentence
 
 _MAX_PROBLEMS = 5
@@ -110,7 +110,7 @@ class Schema:
                 "'json_object'}."
             )
         name = given.get("name") or schema.get("title") or "output"
-        return cls(str(name), copy.deepcopy(dict(schema)))
+        return cls(str(name), tidied(copy.deepcopy(dict(schema))))
 
     def problem(self, value: Any) -> str | None:
         """Say in words for the model what is wrong with JSON data; None when it fits."""

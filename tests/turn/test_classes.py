@@ -322,3 +322,40 @@ def test_a_list_that_only_a_schema_describes_comes_whole(
     structured: Any = model.with_structured_output(schema, method="json_schema")
     assert structured.invoke("x") == [1, 2]
     assert endpoint.requests == 1
+
+
+class Report(BaseModel):
+    """A report."""
+
+    air_temperature: int
+    title: str = Field(title="What is read aloud")
+
+
+REPORT: dict[str, Any] = Report.model_json_schema()
+ARGUMENTS = {"name": "Report", "parameters": REPORT}
+shown_by: dict[str, Callable[[ChatAI365VIP], Any]] = {
+    "a tool's class": lambda model: model.bind_tools([Report]),
+    "a tool's dict": lambda model: model.bind_tools([{"type": "function", "function": ARGUMENTS}]),
+    "a tool's schema": lambda model: model.bind_tools([REPORT]),
+    "a dict": lambda model: model.with_structured_output(REPORT, include_raw=True),
+    "a dict as text": lambda model: model.with_structured_output(
+        REPORT, method="json_schema", include_raw=True
+    ),
+    "an agent's format": lambda model: model.bind(
+        response_format={
+            "type": "json_schema",
+            "json_schema": {"name": "Report", "schema": REPORT},
+        }
+    ),
+}
+
+
+@pytest.mark.parametrize("bound", shown_by.values(), ids=list(shown_by))
+def test_no_title_that_repeats_a_name_is_shown_wherever_the_schema_comes_from(
+    endpoint: Endpoint, model: ChatAI365VIP, bound: Callable[[ChatAI365VIP], Any]
+) -> None:
+    bound(model).invoke("x")
+    prompt = endpoint.bodies[0]["prompt"]
+    assert '"air_temperature": {"type": "integer"}' in prompt
+    assert '"title": {"title": "What is read aloud", "type": "string"}' in prompt
+    assert REPORT["properties"]["air_temperature"]["title"] == "Air Temperature"
