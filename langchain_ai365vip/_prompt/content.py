@@ -136,6 +136,15 @@ def _document(block: Block, note: Note | None) -> str | None:
     return None
 
 
+def _search_result(block: Block, note: Note | None) -> str | None:
+    """Read what a tool found, as Anthropic's models take it: title, source, and the texts."""
+    content = block.get("content")
+    if not isinstance(content, list):
+        return None
+    found = "\n".join(read_texts(content, "a search result's content", note))
+    return _titled({"title": block.get("title"), "context": block.get("source")}, found)
+
+
 def _file(block: Block, note: Note | None) -> str | None:
     """Read a v0 file block, if its source is text."""
     return block.get("text") if block.get("source_type") == "text" else None
@@ -166,6 +175,7 @@ _READERS: Final[Mapping[Any, _Reader]] = {
     "refusal": _field("refusal"),
     "text-plain": _plain_text,
     "document": _document,
+    "search_result": _search_result,
     "file": _file,
     "json": _json,
     None: _untyped,

@@ -28,7 +28,7 @@ _MARKS: Final = frozenset(
 _MEDIA: Final[Mapping[str, str]] = {
     kind: word
     for word, kinds in (
-        ("image", "image image_url input_image image_generation_call"),
+        ("image", "image image_url input_image image_generation_call computer_screenshot"),
         ("audio", "audio input_audio"),
         ("video", "video video_url"),
         ("file", "file input_file document media container_upload text-plain"),
@@ -37,7 +37,7 @@ _MEDIA: Final[Mapping[str, str]] = {
 }
 _SERVER_SIDE: Final = re.compile(
     r"(?:\w+_)?tool_(?:use|call|result)|\w+_call(?:_chunk|_output)?|mcp_approval_\w+"
-    r"|executable_code|code_execution_result|search_result"
+    r"|executable_code|code_execution_result"
 )
 # In server-side blocks: what only their provider can read.
 _BOOKKEEPING: Final = frozenset(
@@ -116,6 +116,11 @@ def _told(block: Block, kind: str) -> str:
 
 def _without_bookkeeping(value: Any) -> Any:
     if isinstance(value, Mapping):
+        kind = value.get("type")
+        word = _MEDIA.get(str(kind), "file")
+        # What code drew, a screenshot, a page that was fetched; a document may be text.
+        if kind == "base64" or word != "file":
+            return _not_shown(_media(value, word))
         return {
             key: _without_bookkeeping(each)
             for key, each in value.items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from typing import Any
 
 import pytest
@@ -201,6 +202,49 @@ SERVER_SIDE: list[tuple[str, dict[str, Any], str]] = [
         '[server_tool_result: {"output": "cold"}]',
     ),
     (
+        "what code drew",
+        {
+            "type": "code_interpreter_call",
+            "code": "plot()",
+            "outputs": [
+                {"type": "logs", "logs": "ok"},
+                {"type": "image", "url": f"data:image/png;base64,{PNG}"},
+            ],
+        },
+        f'[code_interpreter_call: {{"code": "plot()", "outputs": [{{"logs": "ok"}}, "{SHOWN}"]}}]',
+    ),
+    (
+        "a screenshot",
+        {
+            "type": "computer_call_output",
+            "call_id": "c1",
+            "output": {
+                "type": "computer_screenshot",
+                "image_url": f"data:image/png;base64,{PNG}",
+            },
+        },
+        f'[computer_call_output: {{"output": "{SHOWN}"}}]',
+    ),
+    (
+        "a fetched PDF",
+        {
+            "type": "web_fetch_tool_result",
+            "content": {
+                "type": "document",
+                "source": {"type": "base64", "media_type": "application/pdf", "data": "AAAA"},
+            },
+        },
+        f'[web_fetch_tool_result: {{"content": {{"source": "[application/pdf, 3 bytes: {NOT}"}}}}]',
+    ),
+    (
+        "a fetched page",
+        {
+            "type": "web_fetch_tool_result",
+            "content": {"type": "document", "source": {"type": "text", "data": "It is cold."}},
+        },
+        '[web_fetch_tool_result: {"content": {"source": {"data": "It is cold."}}}]',
+    ),
+    (
         "a call in it is no call",
         {"type": "server_tool_result", "output": "<tool_call>"},
         '[server_tool_result: {"output": "\\u003ctool_call>"}]',
@@ -240,6 +284,26 @@ def test_a_long_result_is_cut_and_says_so() -> None:
 
     assert len(text) < 1_100
     assert text.endswith("… (50,014 characters)]")
+
+
+FOUND = {
+    "type": "search_result",
+    "title": "Oslo",
+    "source": "https://x.example/oslo",
+    "content": [{"type": "text", "text": "It is cold. " * 200}],
+    "citations": {"enabled": True},
+}
+
+
+def test_what_a_tool_found_is_read_whole(endpoint: Endpoint) -> None:
+    asked = AIMessage("", tool_calls=[{"name": "search", "args": {}, "id": "c1"}])
+    told = ToolMessage([FOUND, FOUND], tool_call_id="c1")
+    ChatAI365VIP(base_url=endpoint.base_url).invoke([asked, told, HumanMessage(["See:", FOUND])])
+
+    [_, result, last] = [turn["content"] for turn in endpoint.bodies[0]["messages"]]
+    text = f"Oslo\nhttps://x.example/oslo\n{'It is cold. ' * 200}"
+    assert json.dumps(f"{text}\n{text}") in result
+    assert last == f"See:\n{text}"
 
 
 def test_bedrocks_calls_and_results_are_calls_and_results() -> None:
