@@ -39,11 +39,11 @@ _PER_CALL: Final = frozenset(
         "estimate_usage",
     }
 )
-# Those for which `None` means "not given", as for `stop`.
+# Those for which `None` means nothing, so that it means "not given", as for `stop`.
 _NEVER_NONE: Final = frozenset(
     {"model", "system_prompt", "special_tokens", "max_retries", "reasoning", "estimate_usage"}
 )
-# What bind_tools and with_structured_output bind.
+# What bind_tools and with_structured_output bind, read by `Tooling.of`.
 _TOOLING: Final = frozenset(
     {
         "tools",
@@ -56,7 +56,7 @@ _TOOLING: Final = frozenset(
         "include_raw",
     }
 )
-# What may differ without changing the answer: no part of the cache key.
+# What may differ without changing the answer: no part of the cache key, nor of what is traced.
 _NOT_IN_CACHE_KEY: Final = frozenset(
     {
         "name",
@@ -70,7 +70,7 @@ _NOT_IN_CACHE_KEY: Final = frozenset(
         "disable_streaming",
     }
 )
-# What other integrations call an argument.
+# What other integrations call an argument, where the spelling leads to none of ours or to another.
 _ELSEWHERE: Final = {
     name: argument
     for argument, names in (
@@ -86,7 +86,7 @@ _ELSEWHERE: Final = {
     )
     for name in names.split()
 }
-# What core passes along, to be ignored.
+# What core itself passes along with a call, and expects to be ignored.
 _FROM_CORE: Final = frozenset({"stream", "ls_structured_output_format", "structured_output_format"})
 
 
@@ -259,6 +259,12 @@ def given_settings(kwargs: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in kwargs.items()
         if value is not None or name not in _NEVER_NONE
     }
+
+
+def identifying_params(model: BaseChatModel) -> dict[str, Any]:
+    """Return what the answer of a `ChatAI365VIP` depends on, as traces show it."""
+    names = {"base_url", "stop", *_PER_CALL} - _NOT_IN_CACHE_KEY
+    return {name: getattr(model, name) for name in sorted(names)}
 
 
 def cache_key(

@@ -50,6 +50,7 @@ from langchain_ai365vip._settings import (
     checked_extra_body,
     checked_timeout,
     given_settings,
+    identifying_params,
     settings_of_call,
     warn_of_the_public_site,
 )
@@ -309,7 +310,8 @@ class ChatAI365VIP(BaseChatModel):
     # -- construction ------------------------------------------------------------------
 
     if TYPE_CHECKING:
-        # Type checkers know neither aliases nor what pydantic converts.
+        # Type checkers know neither aliases nor what pydantic converts. A test holds `Arguments`
+        # to the fields.
         def __init__(self, **kwargs: Unpack[Arguments]) -> None: ...
 
     @model_validator(mode="before")
@@ -401,19 +403,7 @@ class ChatAI365VIP(BaseChatModel):
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        return {
-            "model": self.model,
-            "base_url": self.base_url,
-            "temperature": self.temperature,
-            "system_prompt": self.system_prompt,
-            "stop": self.stop,
-            "max_tokens": self.max_tokens,
-            "token_limit": self.token_limit,
-            "extra_body": self.extra_body,
-            "special_tokens": self.special_tokens,
-            "reasoning": self.reasoning,
-            "estimate_usage": self.estimate_usage,
-        }
+        return identifying_params(self)
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         kwargs = given_settings(kwargs)
@@ -432,7 +422,8 @@ class ChatAI365VIP(BaseChatModel):
         return params
 
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
-        # Core's would follow a changed time limit, and no list that was changed in place.
+        # Core's would follow a changed time limit, which changes no answer, and would not follow a
+        # list or dict that was changed in place.
         return cache_key(dumpd(self), stop, kwargs)
 
     # -- the one stream, and what folds it ---------------------------------------------
@@ -444,8 +435,8 @@ class ChatAI365VIP(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        # Not itself a generator: one frame less for each chunk. Core passes no run_manager but
-        # in v3 streams.
+        # Not itself a generator: one frame less for each chunk. Core announces chunks to callbacks
+        # itself, and passes a run_manager in the streams of its events' version 3 only.
         chunks = self._run(messages, stop, run_manager, kwargs).chunks()
         return chunks if run_manager is None else announcing(chunks, run_manager)
 
