@@ -1,8 +1,11 @@
 """The command `ai365vip`: its commands, what they say to people, and how they end.
 
 It uses the package as its users do, through public names. `app` has the commands and their
-options; each command's work is in the module of its name. Without the extra `cli`, `main` says
-in one line what to install.
+options, `target` the options that several share, which say where to ask; `endpoints` opens what
+they name. Each command's work is in the module of its name (`conversation`, with `prompt` to type
+at and `markdown` to draw answers, is what `chat` does without a question). `exits` are the exit
+codes, `ending` and `failures` what becomes of an error, `terminal` how lines are written. Without
+the extra `cli`, `main` says in one line what to install.
 """
 
 from __future__ import annotations

@@ -53,7 +53,14 @@ def reply(model: ChatAI365VIP, question: str) -> dict[str, Any]:
 def answer(
     model: ChatAI365VIP, messages: Sequence[BaseMessage], parts: list[str], /, **settings: Any
 ) -> None:
-    """Write an answer to standard output as it arrives, and its pieces to `parts`."""
+    """Write an answer to standard output as it arrives.
+
+    Args:
+        model: Who is asked.
+        messages: The conversation.
+        parts: Receives the pieces, so that they are there when this is interrupted.
+        **settings: Settings of the call.
+    """
     piped = not output().isatty()
     stream = cast(Any, model.stream(list(messages), **settings))
     with _writing() as write, contextlib.closing(stream):

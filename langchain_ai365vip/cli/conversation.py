@@ -55,7 +55,11 @@ class Conversation:
         }
 
     def run(self) -> None:
-        """Go on until the end of the input or `/exit`."""
+        """Go on until the end of the input or `/exit`.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C twice while nothing was being answered.
+        """
         output()  # rather now than after the first question
         note(f"{self._model.model} at {self._model.base_url}. /help helps, Ctrl-D ends.")
         try:

@@ -1,4 +1,8 @@
-"""What ends a command becomes a message and an exit code. Imports nothing heavy, for `--help`."""
+"""What ends a command becomes a message and an exit code.
+
+A module of its own, because it is there from the start: `failures`, which knows LangChain's errors
+and pydantic's, is imported only when there is one, so that `--help` comes at once.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,14 @@ from langchain_ai365vip.cli.terminal import is_terminal, note
 
 @contextmanager
 def ending(*, debug: bool) -> Iterator[None]:
-    """Run a command: whatever ends it becomes one readable message and an exit code."""
+    """Run a command: whatever ends it becomes one readable message and an exit code.
+
+    Args:
+        debug: Show tracebacks, too.
+
+    Raises:
+        SystemExit: The command did not end well.
+    """
     try:
         yield
     except KeyboardInterrupt as exc:

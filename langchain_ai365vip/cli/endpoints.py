@@ -14,7 +14,6 @@ from langchain_ai365vip.cli.failures import UserError
 from langchain_ai365vip.cli.target import Target
 from langchain_ai365vip.cli.terminal import is_terminal, note
 
-_BLOCK: Final = 4 * 1024 * 1024
 _SMALL_MODEL: Final = (
     "This is SmolLM2-135M-Instruct, a very small model: good for trying things out, often wrong."
 )
@@ -22,7 +21,15 @@ _SMALL_MODEL: Final = (
 
 @contextmanager
 def opened(target: Target, **more: Any) -> Iterator[ChatAI365VIP]:
-    """Give the client for a target; a local model is served while it is in use."""
+    """Give the client for a target; a local model is served while it is in use.
+
+    Args:
+        target: What the options say.
+        **more: Further arguments of `ChatAI365VIP`.
+
+    Raises:
+        UserError: Several places to ask are named.
+    """
     in_process = target.local or target.gguf is not None
     if in_process + (target.base_url is not None) + (target.local and target.gguf is not None) > 1:
         raise UserError(
@@ -61,32 +68,13 @@ def _served(target: Target) -> Iterator[dict[str, Any]]:
 
 @contextmanager
 def loaded(gguf: Path | None) -> Iterator[Any]:
-    """Load a GGUF file, or the demo model, as a `LocalModel`; show how far that is."""
+    """Load a GGUF file, or the demo model, as a `LocalModel`."""
     from langchain_ai365vip.local import LocalModel
 
     model = LocalModel(gguf_path=gguf)
     if gguf is None:
         note(_SMALL_MODEL)
-    path = Path(str(model.gguf_path))
-    if is_terminal(sys.stderr) and path.is_file():
-        _read_ahead(path)
+    if is_terminal(sys.stderr):
+        note(f"Loading {Path(str(model.gguf_path)).name}.")
     with model:
         yield model
-
-
-def _read_ahead(path: Path) -> None:
-    """Read a file once with a progress bar, so that loading finds it in memory.
-
-    Loading itself holds the interpreter's lock: nothing could be drawn meanwhile.
-    """
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
-
-    columns = (TextColumn("Loading {task.description}"), BarColumn(), DownloadColumn())
-    with (
-        Progress(*columns, console=Console(stderr=True), transient=True) as progress,
-        path.open("rb") as file,
-    ):
-        task = progress.add_task(path.name, total=path.stat().st_size)
-        while block := file.read(_BLOCK):
-            progress.advance(task, len(block))

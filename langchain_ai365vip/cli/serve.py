@@ -122,6 +122,7 @@ def _by_name(name: str) -> Any:
 
 
 def _without_keys(text: str) -> str:
+    """Return a text of other packages without the keys that the environment holds."""
     for name, value in os.environ.items():
         if len(value) > 5 and name.endswith(("KEY", "TOKEN", "SECRET", "PASSWORD")):
             text = text.replace(value, "[redacted]")
@@ -134,7 +135,18 @@ def key(option: str | None) -> str | None:
 
 
 def serve(model: Any, *, grace: float = 5, access_log: bool = False, **options: Any) -> None:
-    """Serve a model until SIGINT, SIGTERM or SIGHUP; a second signal cuts the replies under way."""
+    """Serve a model until SIGINT, SIGTERM or SIGHUP; a second signal cuts the replies under way.
+
+    Args:
+        model: What answers.
+        grace: Seconds that replies under way have to end.
+        access_log: Show a line for each request on standard error.
+        **options: Those of `LocalServer`.
+
+    Raises:
+        UserError: An option is wrong, or the address cannot be had.
+        RuntimeError: A model has ended the server.
+    """
     if access_log:
         _show_requests()
     try:
