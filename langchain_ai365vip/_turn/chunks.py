@@ -23,7 +23,8 @@ from langchain_ai365vip._prompt.tools import (
     read_invalid_call_args,
     tool_call_text,
 )
-from langchain_ai365vip._turn.turn import Rules, Turn
+from langchain_ai365vip._turn.rules import Rules
+from langchain_ai365vip._turn.turn import Turn
 from langchain_ai365vip.errors import AI365VIPError
 
 T = TypeVar("T", bound=BaseModel)

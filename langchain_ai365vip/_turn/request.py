@@ -15,8 +15,8 @@ from typing import Any
 from langchain_core.messages import BaseMessage
 
 from langchain_ai365vip._prompt.messages import REMIND_AFTER, to_wire
+from langchain_ai365vip._turn.rules import Rules
 from langchain_ai365vip._turn.tooling import Tooling, said_by_others
-from langchain_ai365vip._turn.turn import Rules
 from langchain_ai365vip._wire.cutter import stop_texts
 from langchain_ai365vip._wire.facts import ESCAPED, WireMessage
 from langchain_ai365vip._wire.payload import chat_payload, check_special_tokens

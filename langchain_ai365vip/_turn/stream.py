@@ -18,7 +18,8 @@ from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.rate_limiters import BaseRateLimiter
 
 from langchain_ai365vip._turn.chunks import ChunkWriter
-from langchain_ai365vip._turn.turn import Rules, Turn
+from langchain_ai365vip._turn.rules import Rules
+from langchain_ai365vip._turn.turn import Turn
 from langchain_ai365vip._wire.tokens import Count
 from langchain_ai365vip.errors import AI365VIPError
 

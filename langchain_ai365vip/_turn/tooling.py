@@ -16,7 +16,7 @@ from langchain_ai365vip._prompt.tools import (
     tool_reminder,
 )
 from langchain_ai365vip._turn.output_schema import Schema
-from langchain_ai365vip._turn.turn import Rules
+from langchain_ai365vip._turn.rules import Rules
 from langchain_ai365vip._wire.facts import WireMessage
 
 

@@ -22,73 +22,28 @@ A stop text ends prose. One inside a call or reasoning is a part of it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from langchain_core.messages.ai import UsageMetadata
 
-from langchain_ai365vip._parsing.events import Call, Discard, Event, InvalidCall, Reasoning, Text
+from langchain_ai365vip._parsing.events import Call, Event, InvalidCall, Reasoning, Text
 from langchain_ai365vip._parsing.objects import ObjectText
-from langchain_ai365vip._parsing.parser import ToolCallParser
 from langchain_ai365vip._prompt.corrections import (
     ask_for_call,
     ask_for_valid_call,
     ask_for_valid_object,
 )
-from langchain_ai365vip._prompt.tools import to_json
 from langchain_ai365vip._turn.output_schema import Schema
-from langchain_ai365vip._wire.cutter import ReplyCutter
+from langchain_ai365vip._turn.reader import ReplyReader, text_events
+from langchain_ai365vip._turn.rules import Rules
 from langchain_ai365vip._wire.facts import WireMessage
-from langchain_ai365vip._wire.payload import check_number, escape_special_tokens
+from langchain_ai365vip._wire.payload import escape_special_tokens
 from langchain_ai365vip._wire.tokens import Count, count_wire_tokens
 from langchain_ai365vip.errors import AI365VIPError, AI365VIPOutputError
 
 _logger = logging.getLogger("langchain_ai365vip")
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What a reply may and must be.
-
-    Attributes:
-        tools: The JSON schema of the arguments by name: what may be called.
-        forced: Whether a call must come.
-        parallel: Whether more than one may.
-        reasoning: Whether `<think>` marks reasoning; `"opened"` where replies begin inside it.
-        echoed: Texts of users and tools, in which a call is only a quotation.
-        schema: The object that the text must be, where no tool is called.
-        call_schema: The object that a call's arguments must be.
-        classes: The names of the tools that LangChain checks, by a class or a function; the
-            others' arguments must fit their schema here.
-        partial: Pass the object's text on as it grows, and do not ask for another.
-        insistent: Whether a forced call that does not come is an error.
-        stop: Texts before which the reply is cut.
-        max_tokens: Bound on the reply's tokens.
-    """
-
-    tools: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    forced: bool = False
-    parallel: bool = True
-    reasoning: bool | Literal["opened"] = False
-    echoed: Sequence[str] = ()
-    schema: Schema | None = None
-    call_schema: Schema | None = None
-    classes: Collection[str] = ()
-    partial: bool = False
-    insistent: bool = True
-    stop: Sequence[str] = ()
-    max_tokens: int | None = None
-
-    def __post_init__(self) -> None:
-        """Raise a `ValueError` for a bound below 1, before anything is sent."""
-        if self.max_tokens is not None:
-            check_number("max_tokens", self.max_tokens, at_least=1)
-
-    @property
-    def passes_text_on(self) -> bool:
-        """Whether a reply needs no reading at all: the common case, kept cheap."""
-        return not (self.tools or self.reasoning or self.schema)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,18 +81,22 @@ class Turn:
         self.exchanges: list[Exchange] = []
         self._rules = rules
         self._count = count
-        self._called = False  # a call was handed out
-        self._spoken = False  # and text
-        self._broken: list[InvalidCall] = []  # handed out at the end
-        self._first: Sequence[Event] | None = None  # held of a reply whose call is asked for again
+        # What was handed out so far.
+        self._called = False
+        self._spoken = False
+        # Calls that cannot be read, beside others that were handed out: they come last.
+        self._broken: list[InvalidCall] = []
+        # What was held of the first reply, while its call is asked for again.
+        self._first: Sequence[Event] | None = None
         growing = rules.schema if rules.partial and not rules.forced else None
         self._growing = None if growing is None else ObjectText(growing.opening)
-        self._length = False  # the answer is not whole
+        # Whether the answer is not whole.
+        self._length = False
         self._begin()
 
     def _begin(self) -> None:
-        """Wait for a reply to the request."""
-        self._reply = _Reply(self._rules, self._count)
+        """Wait for a reply to the request; nothing of it has come or will do yet."""
+        self._reply = ReplyReader(self._rules, self._count)
         self._held: list[Event] = []  # of this reply, while it may not do
         self._will_do = self._growing is not None or not (self._rules.forced or self._rules.schema)
 
@@ -222,7 +181,7 @@ class Turn:
 
     def _shown(self, event: Event) -> Iterator[Event]:
         if isinstance(event, Text) and self._growing is not None:
-            yield from _text(self._growing.feed(event.text))
+            yield from text_events(self._growing.feed(event.text))
             return
         self._called = self._called or isinstance(event, Call)
         self._spoken = self._spoken or isinstance(event, Text)
@@ -231,7 +190,7 @@ class Turn:
     def _as_written(self, held: Sequence[Event]) -> Sequence[Event]:
         """Return what was held, the text of broken calls in its place, and those calls."""
         broken = [event for event in held if isinstance(event, InvalidCall)]
-        texts = [_text(e.raw) if isinstance(e, InvalidCall) else [e] for e in held]
+        texts = [text_events(e.raw) if isinstance(e, InvalidCall) else [e] for e in held]
         return [*(event for each in texts for event in each), *self._broken, *broken]
 
     # -- what becomes of a reply that has ended ----------------------------------------
@@ -242,7 +201,7 @@ class Turn:
             return self._judge_correction(self._first)
         self._length = self._reply.is_cut_off
         if self._growing is not None:
-            text = _text(self._growing.flush())
+            text = text_events(self._growing.flush())
             self._length = self._length or self._growing.cut_off
             return [*text, *self._mend()]
         if self._will_do:
@@ -322,6 +281,7 @@ class Turn:
 
     @property
     def finish_reason(self) -> str:
+        """Why the answer ended, in OpenAI's words; `"stop"` is all that this wire can say."""
         if self._length:
             return "length"
         return "tool_calls" if self._called else "stop"
@@ -339,147 +299,6 @@ class Turn:
         return UsageMetadata(input_tokens=asked, output_tokens=said, total_tokens=asked + said)
 
 
-class _Reply:
-    """One reply while its texts arrive: cut, and read for calls, objects and reasoning.
-
-    Attributes:
-        is_full: Whether no further text of it counts.
-        cut_by: `"stop"` or `"length"` where it was cut here; a cut behind what is read of it
-            does not count. Valid once it has ended, as `is_cut_off`.
-    """
-
-    def __init__(self, rules: Rules, count: Count | None) -> None:
-        self._rules = rules
-        judged = {n: s for n, s in rules.tools.items() if n not in rules.classes}
-        self._judges = {name: Schema(name, schema) for name, schema in judged.items()}
-        # Stop texts end prose; a reply that is not read is nothing else.
-        stop = rules.stop if rules.passes_text_on else ()
-        bounded = bool(stop) or rules.max_tokens is not None
-        self._cutter = ReplyCutter(stop, rules.max_tokens, count) if bounded else None
-        self._parser = None if rules.passes_text_on else _parser(rules)
-        self._stop = _StopTexts(() if rules.passes_text_on else rules.stop)
-        self._pieces: list[str] = []
-        self.is_full = False
-
-    @property
-    def said(self) -> str:
-        return "".join(self._pieces)
-
-    def cut(self, text: str) -> str:
-        self._pieces.append(text)
-        if self._cutter is None:
-            return text
-        text = self._cutter.feed(text)
-        self.is_full = self._cutter.finish_reason is not None
-        return text
-
-    def feed(self, text: str) -> Sequence[Event]:
-        return self._read(self.cut(text))
-
-    def end(self) -> Sequence[Event]:
-        rest = self._read(self._cutter.flush()) if self._cutter else []
-        if self._parser is None or self._stop.hit or self._parser.done:
-            return rest
-        return [*rest, *self._kept(self._stop.end(self._parser.flush()))]
-
-    def _read(self, text: str) -> Sequence[Event]:
-        if self._parser is None or not text:
-            return _text(text)
-        events = self._kept(self._stop.cut(self._parser.feed(text)))
-        self.is_full = self.is_full or self._stop.hit or self._parser.done
-        return events
-
-    def _kept(self, events: Sequence[Event]) -> Sequence[Event]:
-        return [self._checked(event) for event in events if not isinstance(event, Discard)]
-
-    def _checked(self, event: Event) -> Event:
-        """Judge a call as far as LangChain does not: its name if it must come, its arguments."""
-        if not isinstance(event, Call):
-            return event
-        rules = self._rules
-        if event.name not in rules.tools:
-            return self._unknown(event)
-        schema = rules.call_schema or self._judges.get(event.name)
-        if schema is None:
-            return event
-        arguments, problem = schema.fitted(event.arguments)
-        if problem is None:
-            return replace(event, arguments=arguments)
-        return _invalid(event, f"The arguments are not valid: {problem}.")
-
-    def _unknown(self, call: Call) -> Event:
-        """Take a call of the object's name for the object; refuse others where one must come."""
-        schema = self._rules.schema
-        if schema is not None and call.name == schema.name:
-            return Text(to_json(call.arguments))
-        if not self._rules.forced:
-            return call  # LangChain answers it with the names that there are
-        known = ", ".join(self._rules.tools)
-        return _invalid(call, f"{call.name} may not be called here. Call: {known}.")
-
-    @property
-    def cut_by(self) -> Literal["stop", "length"] | None:
-        if self._stop.hit:
-            return "stop"
-        if self._cutter is None or (self._parser is not None and self._parser.done):
-            return None
-        return self._cutter.finish_reason
-
-    @property
-    def is_cut_off(self) -> bool:
-        """Whether it was cut by max_tokens, or ended inside a call."""
-        truncated = self._parser is not None and self._parser.truncated
-        return self.cut_by == "length" or (truncated and not self._stop.hit)
-
-
-def _parser(rules: Rules) -> ToolCallParser:
-    return ToolCallParser(
-        rules.tools,
-        reasoning=bool(rules.reasoning),
-        opened=rules.reasoning == "opened",
-        parallel=rules.parallel,
-        echoed=rules.echoed,
-    )
-
-
-class _StopTexts:
-    """A cut through prose before a stop text, which lets calls and reasoning pass.
-
-    Attributes:
-        hit: Whether it has cut: what follows is not shown.
-    """
-
-    def __init__(self, texts: Sequence[str]) -> None:
-        self._cutter = ReplyCutter(texts)
-        self._idle = not texts
-
-    @property
-    def hit(self) -> bool:
-        return self._cutter.finish_reason is not None
-
-    def cut(self, events: Sequence[Event]) -> Sequence[Event]:
-        """Return what may be shown of the next events."""
-        return events if self._idle else list(self._cut(events))
-
-    def end(self, events: Sequence[Event]) -> Sequence[Event]:
-        """Return what may be shown of the last events, and what was held back."""
-        return [*self.cut(events), *_text(self._cutter.flush())]
-
-    def _cut(self, events: Sequence[Event]) -> Iterator[Event]:
-        for event in events:
-            if self.hit:
-                return
-            if isinstance(event, Text):
-                yield from _text(self._cutter.feed(event.text))
-            else:
-                yield from _text(self._cutter.flush())
-                yield event
-
-
-def _invalid(call: Call, error: str) -> InvalidCall:
-    return InvalidCall(call.id, call.name, to_json(call.arguments), error, call.raw)
-
-
 def _answer(text: str, schema: Schema) -> str:
     """Return what follows the reasoning in a text, where that begins without its tag.
 
@@ -490,10 +309,6 @@ def _answer(text: str, schema: Schema) -> str:
     own_line = not before.rpartition("\n")[2].strip()
     inside = not own_line and schema.read(before).cut_off
     return text if inside or not answer.strip() else answer
-
-
-def _text(text: str) -> Sequence[Text]:
-    return [Text(text)] if text else []
 
 
 def no_forced_call(

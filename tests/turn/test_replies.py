@@ -10,7 +10,8 @@ from pydantic import BaseModel
 
 from langchain_ai365vip._parsing.events import Call, Event, InvalidCall, Reasoning, Text
 from langchain_ai365vip._turn.output_schema import Schema
-from langchain_ai365vip._turn.turn import Rules, Turn
+from langchain_ai365vip._turn.rules import Rules
+from langchain_ai365vip._turn.turn import Turn
 from langchain_ai365vip._wire.payload import chat_payload
 from langchain_ai365vip._wire.tokens import estimate_tokens
 from langchain_ai365vip.errors import AI365VIPConnectionError, AI365VIPOutputError
