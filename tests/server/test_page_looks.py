@@ -116,6 +116,23 @@ async def test_the_name_of_the_model_is_not_cut(browse: Browse) -> None:
         assert await page.locator(".assistant b").inner_text() == LONG
 
 
+async def test_a_new_chat_begins_beside_the_title_however_long_a_models_name_is(
+    browse: Browse,
+) -> None:
+    async with browse({LONG * 3: says("ok")}) as page:
+        title, button = [
+            await page.evaluate(
+                """selector => {
+                  const box = document.querySelector(selector).getBoundingClientRect();
+                  return (box.top + box.bottom) / 2;
+                }""",
+                selector,
+            )
+            for selector in ("h1", "#new")
+        ]
+        assert abs(title - button) < 2
+
+
 async def focused(page: Any) -> str:
     """The id of what has the focus."""
     name: str = await page.evaluate("document.activeElement.id")
@@ -282,7 +299,7 @@ async def test_everything_has_a_name_and_is_reached_by_keyboard(at_desk: Browse)
                 "document.activeElement.id || document.activeElement.className"
             ))  # fmt: skip
     assert names == [
-        "Model", "New chat", "API key", "Temperature", "System prompt", "Copy", "Edit",
+        "New chat", "Model", "API key", "Temperature", "System prompt", "Copy", "Edit",
         "Copy the code", "Copy", "Ask again", "Message", "Send", "Stop",
     ]  # fmt: skip
     assert {"model", "new", "log", "text", "send", "copy", "edit", "again"} <= {*reached}

@@ -81,6 +81,30 @@ async def test_what_a_person_writes_is_no_markdown(at_desk: Browse) -> None:
         assert await page.locator(".user .body").inner_text() == "# a\n  <b>b</b> **c**"
 
 
+async def test_a_text_is_read_in_the_direction_of_its_letters(browse: Browse) -> None:
+    reply = "# שלום\n\n- אחת\n\nEnglish (too).\n\n```\n# שלום\n```"
+    async with browse(says(reply)) as page:
+        await say(page, "שלום (1)!\nand (2)!")
+        await said(page)
+        directions = {
+            selector: await page.locator(f".assistant {selector}").evaluate(
+                "node => getComputedStyle(node).direction"
+            )
+            for selector in ("h1", "ul", "p:not(.note)", "pre")
+        }
+        lines = await page.locator(".user .body").evaluate(
+            """node => {
+              const box = node.getBoundingClientRect(), middle = (box.left + box.right) / 2;
+              const text = document.createRange();
+              text.selectNodeContents(node);
+              return [...text.getClientRects()].map(line =>
+                line.left > middle ? "right" : line.right < middle ? "left" : "both");
+            }"""
+        )
+    assert directions == {"h1": "rtl", "ul": "rtl", "p:not(.note)": "ltr", "pre": "ltr"}
+    assert {lines[0], lines[-1]} == {"right", "left"}
+
+
 async def test_what_stands_is_left_alone_while_a_reply_grows(browse: Browse) -> None:
     """Text once shown stays in the same element, selected, and no line becomes a heading."""
     pieces = ["Intro:\n", "-", "--", "\n\nlist:\n", "- one", "\n- two", "\n\n```\na", "\nb\n```\n"]
@@ -178,7 +202,7 @@ NODES = """root => [...root.querySelectorAll("*")].map(node =>
     [name, value]))])"""
 ATTRIBUTES = {
     "a": {"href", "rel", "target", "title"}, "img": {"alt", "src", "title"},
-    "td": {"align"}, "th": {"align"}, "ol": {"start"}, "div": {"class"},
+    "td": {"align"}, "th": {"align"}, "ol": {"start"}, "div": {"class", "dir"},
     "button": {"type", "class", "aria-label"},
 }  # fmt: skip
 ELEMENTS = {

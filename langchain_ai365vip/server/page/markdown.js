@@ -55,6 +55,7 @@ export function clean(html) {
     Object.assign(button, { type: "button", className: "copy", textContent: "Copy" });
     button.setAttribute("aria-label", "Copy the code");
     box.className = "code";
+    box.dir = "ltr";
     box.append(button);
   }
   return nodes;
@@ -80,12 +81,15 @@ function morph(shown, wanted) {
 const UNSURE = /(^|\n)[ \t]*[-=+*#>|:`~.\d \t]*$/;
 const drawn = new WeakMap();
 
+// Each block reads from right to left or from left to right, as its first letter does.
+const newBlock = () => Object.assign(document.createElement("div"), { dir: "auto" });
+
 // Show a text in an element; `growing` says that more of it is to come.
 export function render(element, text, growing) {
   const tokens = markdown.lexer(growing ? text.replace(UNSURE, "") : text);
   const blocks = tokens.map((token) => markdown.parser([token])).filter(Boolean);
   blocks.forEach((html, index) => {
-    const block = element.children[index] ?? element.appendChild(document.createElement("div"));
+    const block = element.children[index] ?? element.appendChild(newBlock());
     if (drawn.get(block) === html) return;
     drawn.set(block, html);
     morph(block, clean(html));
