@@ -10,7 +10,7 @@ from langchain_core.messages import BaseMessage
 
 from langchain_ai365vip import ChatAI365VIP
 from langchain_ai365vip.cli.failures import UserError
-from langchain_ai365vip.cli.terminal import output, visible
+from langchain_ai365vip.cli.terminal import output, typing_unseen, visible
 
 _NO_PROMPT: Final = "There is no prompt: give one as an argument, or pipe it in."
 
@@ -79,7 +79,7 @@ def _writing() -> Iterator[Callable[[str], None]]:
     if console.is_terminal and not console.is_dumb_terminal:
         from langchain_ai365vip.cli.markdown import Drawing
 
-        with Drawing(console) as drawing:
+        with typing_unseen(), Drawing(console) as drawing:
             yield drawing.write
     else:
         with _plain() as write:

@@ -24,8 +24,8 @@ _HELP: Final = '''\
 /save FILE      write the conversation to a new file
 /clear          start over
 /exit           end, as Ctrl-D does
-Enter sends, Alt-Enter breaks the line; """ begins and ends a text of several lines.
-Ctrl-C stops an answer. A text that begins with a command's name is sent after a space.'''
+Enter sends, Alt-Enter breaks the line, and so does Enter between """ and """.
+Ctrl-C stops an answer. A space in front sends a text that begins with /word.'''
 
 
 def converse(model: ChatAI365VIP, *, history: bool, debug: bool) -> None:

@@ -2,16 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Any
+import contextlib
+import signal
+from collections.abc import Iterator
+from typing import Any, cast
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
-from rich.markdown import Markdown
+from rich.markdown import Markdown, TableElement, TableRowElement
 from rich.segment import Segment
+from rich.table import Table
+from rich.text import Text
+
+
+class Cells(TableElement):
+    """A table of which nothing is cut: words are folded, and many columns become lines."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for table in super().__rich_console__(console, options):
+            columns = cast(Table, table).columns
+            # A letter and what stands between two columns.
+            if 4 * len(columns) > options.max_width:
+                yield from map(_line, filter(None, self._rows()))
+            else:
+                for column in columns:
+                    column.overflow = "fold"
+                yield table
+
+    def _rows(self) -> list[TableRowElement | None]:
+        return [self.header and self.header.row, *(self.body.rows if self.body else ())]
+
+
+def _line(row: TableRowElement) -> Text:
+    return Text(" | ").join(cell.content for cell in row.cells)
 
 
 class Answer(Markdown):
     """Markdown of which nothing is lost: line ends, HTML and addresses are shown, too."""
+
+    elements = {**Markdown.elements, "table_open": Cells}  # noqa: RUF012  # as rich has it
 
     def __init__(self, text: str) -> None:
         super().__init__(text, hyperlinks=False)
@@ -65,6 +94,10 @@ class Drawing:
 
     def write(self, piece: str) -> None:
         """Draw one more piece."""
+        with _uninterrupted():
+            self._write(piece)
+
+    def _write(self, piece: str) -> None:
         self._text += piece
         # Whether a line continues a block is known once it is whole.
         whole = self._text.rpartition("\n")[0]
@@ -91,5 +124,19 @@ class Drawing:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._finish(self._text, "")
-        self._live.stop()
+        with _uninterrupted():
+            self._finish(self._text, "")
+            self._live.stop()
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C wait until something is drawn: half drawn, it would stand there twice."""
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came and callable(before):
+        before(came[0], None)

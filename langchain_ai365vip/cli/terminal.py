@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sys
 import warnings
+from collections.abc import Iterator
 from typing import Any, Final, TextIO
 
 # Escape sequences of a server's or a model's text must not reach a terminal.
@@ -44,6 +47,29 @@ def output() -> TextIO:
             "or to /dev/null."
         )
     return sys.stdout
+
+
+@contextlib.contextmanager
+def typing_unseen() -> Iterator[None]:
+    """Keep a terminal from showing what is typed, Ctrl-C as `^C`, in the midst of a drawing."""
+    try:
+        import termios
+
+        keyboard = sys.stdin.fileno()
+        before = termios.tcgetattr(keyboard)
+        in_front = os.tcgetpgrp(keyboard) == os.getpgrp()  # another process may not change it
+    except (ImportError, AttributeError, OSError, termios.error):
+        in_front = False  # no terminal
+    if not in_front:
+        yield
+        return
+    # Nor does Ctrl-C drop what is on its way to the screen.
+    local = before[3] & ~termios.ECHO | termios.NOFLSH
+    termios.tcsetattr(keyboard, termios.TCSANOW, [*before[:3], local, *before[4:]])
+    try:
+        yield
+    finally:
+        termios.tcsetattr(keyboard, termios.TCSANOW, before)
 
 
 def say(*fields: str) -> None:

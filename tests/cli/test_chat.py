@@ -171,6 +171,7 @@ def test_a_conversation_says_whom_it_asks_and_takes_commands(
     )
     shown = capsys.readouterr().err
     assert shown.startswith(f"gpt-3.5-turbo at {endpoint.base_url}. ")
+    assert all(len(line) < 80 for line in shown.splitlines())
     for said in ("/save FILE ", "[no command /nonsense, and nothing was sent", "[model: m-2]"):
         assert said in shown
     assert [body["messages"][0]["content"] for body in endpoint.bodies] == ["one", "two"]

@@ -8,6 +8,7 @@ import fcntl
 import http.client
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -280,6 +281,46 @@ def test_an_answer_is_drawn_as_markdown_and_nothing_of_it_is_lost_or_repeated(
     assert all(shown.count(line.strip()) == 1 for line in code)
     assert "␛]0;x␇ the end" in shown
     assert "**" not in shown
+
+
+def test_a_table_loses_nothing_however_narrow_the_terminal_is(endpoint: Endpoint) -> None:
+    names = [f"column{at}" for at in range(24)]
+    tables = [["w" * 100, "b"], names]
+    endpoint.pieces = [
+        "\n".join([f"| {' | '.join(row)} |", "|---" * len(row) + "|", f"| {' | '.join(row)} |\n\n"])
+        for row in tables
+    ]
+    with Terminal("chat", "Hi", "--base-url", endpoint.base_url, kind="xterm") as terminal:
+        shown = on_screen(terminal.rest())
+        assert terminal.process.wait(PATIENCE) == 0
+    assert "…" not in shown
+    assert shown.count("w") == 2 * 100
+    assert all(len(re.findall(rf"{name}\b", shown)) == 2 for name in names)
+
+
+def test_what_is_typed_while_an_answer_is_drawn_does_not_disturb_it(paced: Endpoint) -> None:
+    with Terminal("chat", "--base-url", paced.base_url, kind="xterm") as terminal:
+        terminal.wait_for_prompt()
+        terminal.type("first\n")
+        paced.release()
+        shown = terminal.wait_for("Hello")
+        terminal.type("\n\n\x03")
+        shown += terminal.wait_for("[stopped]")
+        shown += terminal.wait_for("\x1b[?2004h")
+        terminal.type("second\n")
+        paced.release()
+        shown += terminal.wait_for("Hello")
+        terminal.type("third\n")
+        paced.release_all()
+        shown += terminal.wait_for("there!")
+        shown += terminal.wait_for("there!")
+        shown += terminal.wait_for("\x1b[?2004h")
+        terminal.type("\x04")
+        shown += terminal.rest()
+        assert terminal.process.wait(PATIENCE) == 0
+    assert re.findall(r"^(Hello.*|\[.*|> \w.*)", on_screen(shown), re.MULTILINE) == [
+        *("> first", "Hello", "[stopped]", "> second", "Hello there!", "> third", "Hello there!")
+    ]
 
 
 def test_history_lasts_across_sessions_for_its_owner_alone_or_not_at_all(
