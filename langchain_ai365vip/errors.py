@@ -50,15 +50,23 @@ from langchain_core.exceptions import (
 class AI365VIPError(LangChainException):
     """Base of all exceptions of this package.
 
+    `is_retryable`, which the classes have from LangChain, says whether the same request may
+    succeed later. Requests that failed so before their first text were retried already
+    (`max_retries`).
+
     Args:
         message: What happened, why, and what to do next.
         status_code: The HTTP status, when there was an answer.
         reason: The HTTP reason phrase; the reference server puts the upstream's
-            message there. Printable, cut to a bound.
-        body: The beginning of the answer's body.
-        headers: The answer's headers without cookies, names in lower case.
-        retry_after: Seconds that the server asked to wait.
+            message there. Printable, at most 500 characters.
+        body: The beginning of the answer's body, at most 2,000 characters.
+        headers: The answer's headers without cookies and credentials, names in lower case.
+        retry_after: Seconds that the server asked to wait, in its `Retry-After` or in words;
+            at most a day.
         partial_text: The text received before the failure.
+
+    All but the message are attributes, `None` (or empty) where there is nothing to say. None of
+    them repeats a secret of the request.
     """
 
     def __init__(
@@ -85,23 +93,31 @@ class AI365VIPError(LangChainException):
 
 
 class AI365VIPAuthenticationError(AI365VIPError, ModelAuthenticationError):
-    """The key is missing or wrong (HTTP 401)."""
+    """The key is missing or wrong (HTTP 401, or an upstream's words). Check `api_key`."""
 
 
 class AI365VIPPermissionDeniedError(AI365VIPError, ModelPermissionDeniedError):
-    """The key or the client may not do this (HTTP 403)."""
+    """The key or the client may not do this (HTTP 403). Ask whoever runs the endpoint."""
 
 
 class AI365VIPChallengeError(AI365VIPPermissionDeniedError):
-    """The endpoint answered with a page that only a browser can pass."""
+    """The endpoint answered with a page that only a browser can pass (Cloudflare's, for one).
+
+    The public site is reported to do so. This package does not try to get around it: use an
+    endpoint of your own through `base_url`.
+    """
 
 
 class AI365VIPInvalidRequestError(AI365VIPError, ModelInvalidRequestError):
-    """The request cannot be served as it is (HTTP 400, 413, 422)."""
+    """The request cannot be served as it is (HTTP 400, 413, 422); trying again does not help."""
 
 
 class AI365VIPUnsupportedContentError(AI365VIPInvalidRequestError, ValueError):
-    """A message holds something that a text-only wire cannot carry."""
+    """A message holds something that a text-only wire cannot carry: an image, audio or a file.
+
+    Raised before anything is sent, for the last human message and for system messages. It is a
+    `ValueError`, too.
+    """
 
 
 class AI365VIPContentFilterError(AI365VIPInvalidRequestError):
@@ -109,15 +125,19 @@ class AI365VIPContentFilterError(AI365VIPInvalidRequestError):
 
 
 class AI365VIPNotFoundError(AI365VIPError, ModelNotFoundError):
-    """There is no such model, or no such path (HTTP 404, 405)."""
+    """There is no such model, or no such path (HTTP 404, 405). Check `model` and `base_url`."""
 
 
 class AI365VIPContextOverflowError(AI365VIPError, ContextOverflowError):
-    """The conversation is longer than the model's context."""
+    """The conversation is longer than the model's context, or than `token_limit`.
+
+    With `token_limit` it is raised before anything is sent: the server would drop the oldest
+    messages without a word.
+    """
 
 
 class AI365VIPRateLimitError(AI365VIPError, ModelRateLimitError):
-    """Too many requests (HTTP 429)."""
+    """Too many requests (HTTP 429). Retryable; `retry_after` says when, if the server does."""
 
 
 class AI365VIPQuotaError(AI365VIPRateLimitError):
@@ -127,17 +147,24 @@ class AI365VIPQuotaError(AI365VIPRateLimitError):
 
 
 class AI365VIPAPIError(AI365VIPError, ModelAPIError):
-    """The server failed (HTTP 5xx), or sent an empty reply."""
+    """The server or its upstream failed (HTTP 5xx), or sent an empty reply. Retryable."""
 
 
 class AI365VIPResponseError(AI365VIPAPIError):
-    """The server answered with something that is not a chat reply."""
+    """The server answered with something that is not a chat reply.
+
+    A page, a JSON error with status 200, a redirect elsewhere, bytes that are not UTF-8: mostly a
+    `base_url` that is not the root of a server of this protocol.
+    """
 
     is_retryable = False
 
 
 class AI365VIPConnectionError(AI365VIPError, ModelConnectionError):
-    """The server was not reached, or the connection was lost in mid-reply."""
+    """The server was not reached, or the connection was lost in mid-reply. Retryable.
+
+    Lost in mid-reply, it has `partial_text`, and was not retried.
+    """
 
 
 class AI365VIPTLSError(AI365VIPConnectionError):
@@ -153,8 +180,15 @@ class AI365VIPProxyError(AI365VIPConnectionError):
 
 
 class AI365VIPTimeoutError(AI365VIPError, ModelTimeoutError):
-    """One of the time limits passed without the server doing its part."""
+    """A time limit passed without the server doing its part; the message names it. Retryable.
+
+    See `Timeout`.
+    """
 
 
 class AI365VIPOutputError(AI365VIPError, ModelError):
-    """The model did not produce the tool call or the object that was required."""
+    """The model did not produce the tool call or the object that was required.
+
+    It was asked once more. The message says what was wrong, and quotes the reply, which is in
+    `partial_text` as a whole.
+    """

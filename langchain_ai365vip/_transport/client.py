@@ -165,16 +165,18 @@ class AI365VIP:
         """Yield the text of a reply as it arrives.
 
         Args:
-            model: The model's name; aliases resolve, other ids pass through.
+            model: The model's name; aliases resolve (`model_aliases`), other ids pass through,
+                an empty one is `default_model`.
             messages: `{"role", "content"}` dicts; system messages become the prompt.
             proxy: See the class.
             base_url: Root of the server. Default: the public site.
             api_key: The key, sent in the body.
-            temperature: Sampling temperature.
+            temperature: Sampling temperature, 0 or more. Default 1; `None` leaves it to the
+                server.
             system_prompt: Used when `messages` has no system message.
-            timeout: A `Timeout`, or seconds of inactivity.
-            headers: Further request headers.
-            max_retries: Retries before the first text.
+            timeout: A `Timeout`, or seconds of inactivity in each step. Default: `Timeout()`.
+            headers: Further request headers; they win over this class's own.
+            max_retries: Retries before the first text, where they may help. Default 2.
             token_limit: Context size by which the server would trim history; a longer
                 conversation is refused here.
             special_tokens: What to do with strings that make the reference server fail:
@@ -231,7 +233,12 @@ class AI365VIP:
             on_retry: Called before each retry.
             admit: Awaited before each attempt, retries too: what bounds their rate.
 
+        Returns:
+            The reply, to be read by `read()` and closed by `close()`.
+
         Raises:
+            AI365VIPContextOverflowError: The server would drop a part of the conversation;
+                nothing was sent.
             AI365VIPError: The request failed, after the retries.
         """
         await _refuse_what_the_server_would_trim(payload)

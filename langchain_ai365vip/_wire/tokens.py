@@ -1,8 +1,9 @@
 """Counting tokens: exactly, by a safe upper bound, or by an estimate. No LangChain.
 
-Exact counting needs the extra `tokens` and a model whose vocabulary is known. Its first
-use loads it from disk (about half a second): who must not block, as on an event loop, passes
-`may_load=False`, and has it only once somebody has called `load` on another thread.
+Exact counting needs the extra `tokens` (bpe-openai, whose vocabularies come inside its wheel) and
+a model whose vocabulary is known. The first use of a vocabulary loads it from disk (about half a
+second): who must not block, as on an event loop, passes `may_load=False`, and has it only once
+somebody has called `load` on another thread.
 """
 
 from __future__ import annotations

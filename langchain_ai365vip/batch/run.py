@@ -90,9 +90,10 @@ async def abatch_file(
         target: The output file, for one run at a time. Rows that it holds are not asked for
             again, except those whose failure may pass (`is_retryable`).
         model: Any chat model.
-        concurrency: Rows asked for at a time.
-        schema: A JSON schema: answers are then objects that fit it.
-        retry_failed: Ask again for all rows that failed in earlier runs.
+        concurrency: Rows asked for at a time. Default 16.
+        schema: A JSON schema: answers are then objects that fit it. Default: texts.
+        retry_failed: Ask again for all rows that failed in earlier runs, also those whose
+            failure is one that stays.
         ordered: Bring the finished output into the order of the input; rows that are no longer
             in the input come last.
         on_progress: Called when the rows are counted, and after each row.

@@ -1,12 +1,14 @@
 """llama.cpp in this process: loaded on demand, reached over loopback, closed without hanging.
 
 `xllamacpp` wraps llama.cpp's own HTTP server, which speaks the OpenAI protocol, so that
-`langchain-openai` is the client. This was seen with xllamacpp 2026.10:
+`langchain-openai` is the client. Three properties of the wrapper shape this module (each was
+seen, with xllamacpp 2026.10):
 
 - Loading holds the interpreter's lock: every thread and event loop of the process stands
   still meanwhile, 0.5 s for 100 MB.
 - Dropping the server while a request is in flight waits, with that lock held, for the
-  client to hang up: `close()` cuts every connection first.
+  client to hang up. A client in the same process never can, so `close()` cuts every
+  connection first.
 - The server's threads do not survive a fork, and its destructor waits for them.
 """
 

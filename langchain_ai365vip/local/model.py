@@ -217,7 +217,14 @@ class LocalModel(BaseChatModel):
         return self.engine
 
     def load(self) -> Self:
-        """Load the file now rather than at the first call; return this model."""
+        """Load the file now rather than at the first call; return this model.
+
+        Raises:
+            ImportError: The extra `local` is not installed.
+            FileNotFoundError: There is no such file.
+            ValueError: It is not a GGUF file that llama.cpp can load.
+            RuntimeError: The model was closed, or loaded before a fork.
+        """
         self._llama.load()
         return self
 

@@ -88,17 +88,21 @@ def create_app(
             whose pages may call it; `"*"` for any.
         allowed_hosts: Names besides `localhost` and plain IP addresses that the `Host`
             header may hold; `"*"` for any. Others are refused, against DNS rebinding.
-        max_body_size: Bytes that a request's body may have (413).
-        max_concurrency: Replies that may be under way at once (503 with `Retry-After`).
-        body_timeout: Seconds for a request's body to arrive (408).
+        max_body_size: Bytes that a request's body may have, else 413. Default 4 MiB.
+        max_concurrency: Replies that may be under way at once, else 503 with `Retry-After`.
+            Default 100.
+        body_timeout: Seconds for a request's body to arrive, else 408. Default 30.
         send_timeout: Seconds without progress after which a client that does not read its
-            reply is cut off.
+            reply is cut off. Default 60.
         page: Serve a small page at `/` on which a person can try the model.
         plain_http_front_end: Of a reply that fails half-way, tell every browser in a last
             line. Where browsers say that a page asks (over HTTPS, and on this machine) that
             is done without it, because Chatbot UI's code waits for ever when a reply is cut.
         debug: Send the exception's own message to clients. It may hold secrets of the
             model's provider.
+
+    Returns:
+        The application, to be run by `web.run_app` or mounted in another one.
 
     Raises:
         TypeError: The model is none, or the key no text.

@@ -55,10 +55,10 @@ class LocalServer:
 
     Args:
         model: What answers, as for `create_app`.
-        host: The address to listen on. Any but a loopback address needs an `api_key`. "::"
-            takes IPv4, too.
-        port: The port; 0 takes a free one.
-        idle_timeout: Seconds that a connection may stay without a complete request.
+        host: The address to listen on. Default 127.0.0.1. Any but a loopback address needs an
+            `api_key`. "::" takes IPv4, too.
+        port: The port. Default 0, which takes a free one; `base_url` says which.
+        idle_timeout: Seconds that a connection may stay without a complete request. Default 30.
         **options: The other options of `create_app`.
 
     Raises:
@@ -114,7 +114,7 @@ class LocalServer:
 
     @property
     def is_running(self) -> bool:
-        """Whether it takes requests; a model that raises `SystemExit` ends it."""
+        """Whether it takes requests; a model that raises `SystemExit` ends it, and the log says so."""
         return self._running is not None and self._running.thread.is_alive()
 
     @property
@@ -124,6 +124,9 @@ class LocalServer:
 
     def start(self) -> LocalServer:
         """Start, and return once it listens.
+
+        Returns:
+            This server.
 
         Raises:
             OSError: The address cannot be had, for example because the port is in use;
@@ -164,8 +167,8 @@ class LocalServer:
         with a warning in the log.
 
         Args:
-            grace: Seconds after which replies under way are cut. Another call, from another
-                thread or after an interrupt, may shorten it.
+            grace: Seconds after which replies under way are cut. Default 0: at once. Another
+                call, from another thread or after an interrupt, may shorten it.
         """
         running = self._running
         if running is None:
