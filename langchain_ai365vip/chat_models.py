@@ -702,7 +702,7 @@ class ChatAI365VIP(BaseChatModel):
             await asyncio.to_thread(self.close)
 
     def close(self) -> None:
-        """Close the idle connections of the sync methods, as the end of `with` does; see `aclose`."""
+        """Close the idle connections of the sync methods; so does the end of `with`."""
         if _sync.is_running():
             _sync.run(self._client(self.timeout, self.max_retries).aclose)
 

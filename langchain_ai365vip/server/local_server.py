@@ -114,7 +114,7 @@ class LocalServer:
 
     @property
     def is_running(self) -> bool:
-        """Whether it takes requests; a model that raises `SystemExit` ends it, and the log says so."""
+        """Whether it takes requests; a model that raises `SystemExit` ends it, see the log."""
         return self._running is not None and self._running.thread.is_alive()
 
     @property

@@ -20,7 +20,7 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_ai365vip import ChatAI365VIP
 from langchain_ai365vip._profiles import model_profile
 from langchain_ai365vip._prompt.messages import count_message_tokens, to_wire
-from langchain_ai365vip._prompt.tools import describe_tools, tool_reminder
+from langchain_ai365vip._prompt.tools import describe_tools, to_openai_tools, tool_reminder
 from langchain_ai365vip._wire import tokens as _tokens
 from langchain_ai365vip._wire.facts import DEFAULT_PROMPT, MODELS, SPECIAL_TOKENS
 from langchain_ai365vip._wire.tokens import (
@@ -260,7 +260,7 @@ def test_tools_count_as_the_section_they_make() -> None:
     plain = count_message_tokens(messages, count=len)
     assert plain == len(DEFAULT_PROMPT) + len("Hi") + 11
     with_tools = count_message_tokens(messages, [tool], count=len)
-    assert with_tools == plain + len("\n\n") + len(describe_tools([tool]))
+    assert with_tools == plain + len("\n\n") + len(describe_tools(to_openai_tools([tool])))
     assert count_message_tokens(messages, [], count=len) == plain
 
 
