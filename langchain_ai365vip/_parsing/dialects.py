@@ -3,7 +3,7 @@
 We ask for the first; a model may fall back on any of them, and which model answers is not
 known, so all are always on. A row holds the marks as the model writes them. They are compared
 without regard to case, blanks, `_` and the width of bars, a namespace in front of a name
-(`antml:`, `｜DSML｜`) or a suffix behind it (`:6c1f`), see `marks`.
+(`antml:`, `｜DSML｜`) or a suffix behind it (`:opensource`), see `marks`.
 
 To add a form, add a row: `langchain_ai365vip/README.md` shows how.
 """
@@ -145,6 +145,15 @@ FORMS: Final = (
         args="<|tool_call_argument_begin|>",
         section=_KIMI,
     ),
+    Form(
+        "Kimi K2, its section in the singular",
+        "named",
+        "<|tool_call_begin|>",
+        "<|tool_call_end|>",
+        head="functions.{name}:0",
+        args="<|tool_call_argument_begin|>",
+        section=("<|tool_call_section_begin|>", "<|tool_call_section_end|>"),
+    ),
     Form("Mistral 11", "named", "[TOOL_CALLS]", args="[ARGS]"),
     Form("Mistral 11, with ids", "named", "[TOOL_CALLS]", head="{name}[CALL_ID]a1", args="[ARGS]"),
     Form("Mistral 11, a bare name", "named", "[TOOL_CALLS]"),
@@ -255,13 +264,13 @@ FORMS: Final = (
     Form(
         "Hunyuan 4",
         "fields",
-        "<tool_call:6c1f>",
-        "</tool_call:6c1f>",
-        section=("<tool_calls:6c1f>", "</tool_calls:6c1f>"),
-        key="<arg_key:6c1f>",
-        slot="{key}</arg_key:6c1f>",
-        value="<arg_value:6c1f>",
-        end="</arg_value:6c1f>",
+        "<tool_call:opensource>",
+        "</tool_call:opensource>",
+        section=("<tool_calls:opensource>", "</tool_calls:opensource>"),
+        key="<arg_key:opensource>",
+        slot="{key}</arg_key:opensource>",
+        value="<arg_value:opensource>",
+        end="</arg_value:opensource>",
     ),
     Form(
         "Claude",

@@ -101,7 +101,10 @@ def _marks_of(form: Form) -> Iterator[tuple[str, str]]:
     yield form.section[0], OPEN
     for mark in (form.section[1], "" if is_tag else form.close):
         yield mark, CLOSE
-    for mark in (form.args, *re.findall(r"<[^<>]+>(?=\{name\})|\[\w+\]", form.head)):
+    # Of `<|constrain|>json<|message|>` each part may be left out.
+    for mark in re.findall(r"<[^<>]+>[^<>]*|^[^<>]+", form.args):
+        yield mark, ARGS
+    for mark in re.findall(r"<[^<>]+>(?=\{name\})|\[\w+\]", form.head):
         yield mark, ARGS
     if form.key and not form.key.endswith("<"):
         yield form.key, KEY
@@ -165,7 +168,7 @@ def _may_begin(mark: str) -> bool:
     if _IN_NAMESPACE.match(mark) or without_namespace(mark) in _ALL.prefixes:
         return True
     suffixed = _IN_SUFFIX.match(mark)
-    return suffixed is not None and suffixed[1] in _ALL.prefixes
+    return bool(_kinds(mark)) or (suffixed is not None and suffixed[1] in _ALL.prefixes)
 
 
 @functools.lru_cache(maxsize=1 << 14)
@@ -176,11 +179,14 @@ def _may_go_on(mark: str) -> bool:
     return inside is not None or without_namespace(mark) in _ALL.starts
 
 
+def _in_table(mark: str) -> str:
+    """Return a mark as the table has it, without a namespace or a suffix; itself if none is."""
+    spellings = (without_namespace(mark), _SUFFIX.sub(r"\1", mark))
+    return mark if mark in _ALL.kinds else next(filter(_ALL.kinds.get, spellings), mark)
+
+
 def _kinds(mark: str) -> frozenset[str]:
-    kinds = _ALL.kinds.get(mark)
-    if kinds is None and mark[:1] == "<":
-        kinds = _ALL.kinds.get(_SUFFIX.sub(r"\1", without_namespace(mark)))
-    return kinds or frozenset()
+    return _ALL.kinds.get(_in_table(mark), frozenset())
 
 
 @functools.lru_cache(maxsize=64)
@@ -236,7 +242,7 @@ class Marks:
             raw, mark = raw + self._source.take(), more
             if blanks == 0:
                 kinds = self._kinds(mark, kinds, extra).intersection(wanted)
-                found = Found(raw, kinds, mark) if kinds else found
+                found = Found(raw, kinds, _in_table(mark)) if kinds else found
         if not char and HALF in wanted and found is None and self._is_half(mark):
             return Found(raw, frozenset({HALF}), mark)
         if not char and CUT in wanted and found is None and raw:
@@ -276,7 +282,7 @@ class Marks:
         """Say whether the text ends in the midst of a closing mark, and of no other."""
         return any(
             form in _CLOSING and form not in _GOING_ON
-            for form in (mark, _NAMESPACE.sub(r"\1", mark))
+            for form in (mark, _NAMESPACE.sub(r"\1", mark), _IN_SUFFIX.sub(r"\1", mark))
         )
 
     def _with_attributes(self, raw: str, mark: str) -> Pull[Found | None]:

@@ -86,7 +86,7 @@ _BARE_STARTS: Final = frozenset("{[`~")
 
 @functools.cache
 def _wanted(
-    tools: bool, at_start: bool, any_call: bool, closes: bool, thinking: bool
+    tools: bool, at_start: bool, any_call: bool, closes: bool, ends: bool, thinking: bool
 ) -> frozenset[str]:
     """Return the kinds of marks that mean something at a place."""
     wanted = {OPEN, HEAD} if tools else set()
@@ -94,9 +94,10 @@ def _wanted(
         wanted |= {LINE, TAG} if tools else set()
         wanted |= {THOUGHT, CHANNEL_MARK} if not thinking else set()
         wanted |= {RESULT} if any_call and not thinking else set()
-    if any_call:
-        wanted |= {END, CLOSE, HALF} if closes else {END}
-        wanted |= {CUT} if closes and not thinking else set()
+    if any_call and closes:
+        wanted |= {CLOSE, HALF} if thinking else {CLOSE, HALF, CUT}
+    if any_call or ends:
+        wanted |= {END}
     return frozenset(wanted)
 
 
@@ -145,6 +146,7 @@ class ToolCallParser:
         self.truncated = False
         self._dangling = False  # the last call had no closing mark
         self._wrapped = False  # a mark around calls had no closing mark so far
+        self._channel = False  # a model's own mark stood in front of its answer
         self._not_before = 0  # where the last search for calls without marks gave up
         self._missed: str | None = None  # the tool whose call seems to be meant
         self._states = self._run()
@@ -239,8 +241,8 @@ class ToolCallParser:
         if char not in STARTS and not at_line_start:
             return None
         closes = self._dangling or self._wrapped or after_block
-        any_call = self._record.any_call
-        wanted = _wanted(bool(self._tools), at_start, any_call, closes, self._thinking)
+        any_call, ends = self._record.any_call, self._channel
+        wanted = _wanted(bool(self._tools), at_start, any_call, closes, ends, self._thinking)
         mark = yield from self._marks.read(wanted)
         return (yield from self._marks.lost()) if mark is None and at_line_start else mark
 
@@ -254,6 +256,7 @@ class ToolCallParser:
             return True
         if CHANNEL_MARK in mark.kinds:
             self._record.block(space, CHANNEL, mark.raw)
+            self._channel = True
             return True
         if CUT in mark.kinds and len(mark.mark) < _SHORTEST:
             self._record.prose(space, mark.raw)

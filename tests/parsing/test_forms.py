@@ -211,6 +211,7 @@ def test_an_end_token_behind_a_call_is_no_text(end: str) -> None:
 @pytest.mark.parametrize("mark", CHANNELS)
 def test_a_mark_in_front_of_the_answer_is_no_text(mark: str) -> None:
     assert_reads(f"{mark}Fine.", [], "Fine.")
+    assert_reads(f"{mark}Fine.<|end|>", [], "Fine.")
 
 
 @pytest.mark.parametrize("mark", RESULTS)
