@@ -36,6 +36,7 @@ NOISE: Final = plain("]<]minimax[>[")
 _FOLLOWS: Final = frozenset({KEY, FIELD_TAG, CLOSE, HEAD, OPEN, END, RESULT, HALF, CUT, TAG})
 _INSIDE: Final = frozenset({KEY, FIELD_END, CLOSE, HEAD, OPEN})
 _QUOTES = frozenset("\"'`(")
+_CDATA: Final = "<![CDATA["
 
 
 @dataclass(slots=True)
@@ -62,7 +63,8 @@ class _Text:
     """A field's text while it arrives."""
 
     parts: list[str] = field(default_factory=list)
-    level: int = 0  # how many marks were opened in it and not closed
+    keys: int = 0  # how many marks of fields were opened in it and not closed
+    calls: int = 0  # how many of calls
     end: int | None = None  # where it may have ended, as a number of parts
     unclosed: bool = False  # whether it ended there without a mark of its own
     stray: bool = False  # whether a mark that would end it stands in it
@@ -139,6 +141,8 @@ class FieldsReader:
         if text is not None:
             if text[:1] == "\n":  # a text on lines of its own
                 text = text[1:].removesuffix("\n")
+            if text.startswith(_CDATA) and text.endswith("]]>"):
+                text = text[len(_CDATA) : -3]
             self._found.given.append(Field(name, text, mark.is_text))
 
     # --- where a text ends ------------------------------------------------------------------
@@ -149,6 +153,8 @@ class FieldsReader:
         while not self._found.torn:
             yield from self._source.run(NO_MARK, text.add)
             if not (yield from self._source.more()):
+                if text.calls >= 0 and not text.unclosed:
+                    text.end = None  # it may have ended a field of a call within the text
                 return self._settled(text)
             mark = yield from self._marks.read(_INSIDE)
             if mark is None:
@@ -158,10 +164,12 @@ class FieldsReader:
                     return self._whole(text)
             elif KEY in mark.kinds and self._begins_next(text, mark):
                 self._source.back(mark.raw)
-                text.end, text.unclosed = len(text.parts), True
+                if text.end is None:
+                    text.end, text.unclosed = len(text.parts), True
                 return self._settled(text)
             elif CLOSE not in mark.kinds:
-                text.level += 1
+                text.keys += KEY in mark.kinds
+                text.calls += KEY not in mark.kinds
                 text.add(mark.raw)
             elif (yield from self._closes(text, mark)):
                 return self._settled(text)
@@ -171,24 +179,22 @@ class FieldsReader:
         """Say whether a field's end is the end of this one; if not, it belongs to the text."""
         space = yield from self._source.collect(SPACE)
         goes_on = yield from self._goes_on()
-        if goes_on and text.level <= 0:
+        if goes_on and text.keys <= 0:
             return True
         if goes_on and text.end is None:
             text.end = len(text.parts)
-        if text.level > 0:
-            text.level -= 1
-        else:
-            text.stray = True
+        text.stray = text.stray or text.keys <= 0
+        text.keys -= text.keys > 0
         self._source.back(space)
         text.add(mark.raw)
         return False
 
     def _closes(self, text: _Text, mark: Found) -> Pull[bool]:
         """Say whether the mark of a call's end shows that the text ended before."""
-        if text.level > 0 or text.end is not None:
-            text.level -= 1
+        if text.calls > 0 or text.end is not None:
+            text.calls -= 1
             text.add(mark.raw)
-            return text.level < 0 and text.end is not None
+            return text.calls < 0 and text.end is not None
         space = yield from self._source.collect(SPACE)
         sure = yield from self._goes_on()
         self._source.back(space)
@@ -215,7 +221,7 @@ class FieldsReader:
     def _begins_next(self, text: _Text, mark: Found) -> bool:
         """Say whether a mark begins the next field, the one before having no end."""
         given = {each.key for each in self._found.given}
-        if text.level > 0 or mark.name in given:
+        if text.keys > 0 or text.calls > 0 or mark.name in given:
             return False
         if self._known is not None and mark.name not in self._known:
             return False

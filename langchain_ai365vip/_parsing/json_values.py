@@ -51,6 +51,7 @@ class Candidate:
     last_close: int = 0
     clean: bool = True  # nothing but separators between the values
     in_string: bool = False
+    quote: str = ""  # the quotation mark that the last string began with
     opened_in_string: bool = False
     closed_in_string: bool = False
 
@@ -86,16 +87,16 @@ class Candidate:
         self.ends.append(self.length)
         return True
 
-    def enter_string(self) -> None:
+    def enter_string(self, quote: str) -> None:
         """Forget what came before: it says nothing about what stands in the string."""
-        self.last = ""
+        self.last, self.quote = "", quote
         self.in_string = True
         self.opened_in_string = False
 
     @property
     def seems_complete(self) -> bool:
         """Inside a string: whether it looks as if the call ended and the string did not."""
-        return self.last in ("}", "]", '"', "'") and not self.opened_in_string
+        return self.last in ("}", "]", self.quote) and not self.opened_in_string
 
     def note_quote(self, place: int, *, first: bool) -> None:
         """Note an unescaped quotation mark in a string, or the one that ends it."""
@@ -256,7 +257,7 @@ class JsonReader:
         unescaped ones inside do no harm.
         """
         source, had_quotes = self._source, False
-        candidate.enter_string()
+        candidate.enter_string(quote)
         while True:
             yield from self._run(_STRING[quote], candidate)
             char = yield from source.peek()

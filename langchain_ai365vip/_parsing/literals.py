@@ -102,7 +102,7 @@ class LiteralReader:
             if mark is not None:
                 placeholder = f"\0{len(quotes)}"
                 quotes[placeholder] = yield from self._marked_string(mark)
-                parts.append(placeholder)
+                parts.append(f" {placeholder} ")
                 continue
             if char == '"':
                 parts.append((yield from self._string(char)))

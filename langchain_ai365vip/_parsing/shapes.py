@@ -55,7 +55,7 @@ _LINE = re.compile(r"[^<\n`]*")
 _SEPARATORS = re.compile(r"[\s,;]*")
 _CLOSE: Final = frozenset({CLOSE, END, HALF})
 _ARGS: Final = frozenset({ARGS, KEY, HEAD, CLOSE, CUT})
-_PAIRED: Final = re.compile(r"<[a-z]+>")
+_PAIRED: Final = re.compile(r"<[a-z]+>|<.*:.*>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +203,7 @@ class CallReader:
             read = yield from self._by_name(at_start)
             if read.items:
                 return read
-        if at_start and (_PAIRED.fullmatch(mark.mark) or ":" in mark.mark):
+        if at_start and _PAIRED.fullmatch(mark.mark):
             return (yield from self._rest())
         return Read()
 

@@ -60,6 +60,7 @@ def from_data(text: str) -> Any:
 
 # --- Python -------------------------------------------------------------------------------
 
+_CALL = re.compile(r"\s*(print\(\s*)?([\w.:/-]+)(\()")
 _STRINGS = re.compile(
     r"""([rRbBuUfF]{0,2})('{3}|"{3}|'|")((?:\\.|(?!\2)[^\\])*)(\2|\Z)""", re.DOTALL
 )
@@ -75,15 +76,16 @@ def python_call(text: str) -> tuple[str, dict[str, Any]]:
     Raises:
         ValueError: It is anything else; says why, in words for the model.
     """
-    node = _parse(text)
-    if isinstance(node, ast.Call) and _name_of(node.func) == "print" and len(node.args) == 1:
-        node = node.args[0]
-    if not isinstance(node, ast.Call):
+    # The name apart: a tool's may hold what is an operator to Python.
+    found = _CALL.match(text)
+    inner = text.rstrip().removesuffix(")") if found and found[1] else text
+    node = _parse(f"call{inner[found.start(3) :]}") if found else None
+    if found is None or not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
         raise ValueError("This is no call as Python writes it.")
     if node.args or any(keyword.arg is None for keyword in node.keywords):
         raise ValueError("Each argument needs its name: `name(key=value)`.")
     arguments = {str(each.arg): _value_of(each.value) for each in node.keywords}
-    return _name_of(node.func), arguments
+    return found[2], arguments
 
 
 def _literal(text: str) -> Any:
@@ -118,12 +120,6 @@ def _plain_string(found: re.Match[str]) -> str:
     if len(quote) == 1:
         body = body.replace("\\\n", "").replace("\n", "\\n").replace("\r", "\\r")
     return f"{prefix}{quote}{body}{end}"
-
-
-def _name_of(node: ast.expr) -> str:
-    if isinstance(node, ast.Attribute):
-        return f"{_name_of(node.value)}.{node.attr}"
-    return node.id if isinstance(node, ast.Name) else ""
 
 
 class _Words(ast.NodeTransformer):

@@ -40,6 +40,7 @@ TEXTS = [
     *("see </tool_call> there", "see </parameter> there", "</parameter>", "</arg_value>"),
     *('<tool_call>{"name": "ping"}</tool_call>', '<invoke name="ping"></invoke>', "a</invoke>b"),
     *("<function=ping>", "<parameter=title>", "line\n</parameter>\nline"),
+    *("grep '</tool_call>' f", "print('<|action_end|>')"),
     "[TOOL_CALLS]ping[ARGS]{}",
     *("<|im_end|>", "</think>", "x <b>y</b> & z", "{curly} [square]", "f(x='y')"),
     *("He said \"hi\", it's", "```py\nx\n```", r"back\slash \n \d"),
@@ -160,6 +161,115 @@ def test_in_code_it_is_text_unless_it_ends_the_reply(form: Form) -> None:
     assert_reads(f"See ``{one}`` so.", [], f"See ``{one}`` so.")
 
 
+OTHERS: Mapping[str, Any] = {
+    "web-search": {"type": "object", "properties": {"query": {"type": "string"}}},
+    "fs.read_file": {
+        "type": "object",
+        "properties": {
+            "path": {"type": "string"},
+            "limit": {"anyOf": [{"type": "integer"}, {"type": "null"}]},
+        },
+    },
+    "bash": {"type": "object", "properties": {"command": {"type": "string"}}},
+    "bash_output": {"type": "object", "properties": {"bash_id": {"type": "string"}}},
+    "HTTP2Get": {"type": "object", "properties": {"port": {"type": "integer"}}},
+    "Plan": {
+        "type": "object",
+        "properties": {
+            "name": {"type": "string"},
+            "type": {"enum": ["a", "b"]},
+            "code": {"type": "string"},
+            "arguments": {"type": "object"},
+            "parameters": {"type": "array", "items": {"type": "object"}},
+        },
+    },
+}
+
+
+@each_form
+def test_tools_and_parameters_may_have_any_name(form: Form) -> None:
+    calls: Calls = [
+        ("bash_output", {"bash_id": "007"}),
+        ("bash", {"command": "bash_output"}),
+        ("web-search", {"query": "a-b"}),
+        ("fs.read_file", {"path": "C:\\temp\\new", "limit": None}),
+        ("HTTP2Get", {"port": 80}),
+        (
+            "Plan",
+            {
+                "name": "bash",
+                "type": "a",
+                "code": "x = {'y': [1]}  # z",
+                "arguments": {"name": "bash", "arguments": {}},
+                "parameters": [{"name": "0"}],
+            },
+        ),
+    ]
+    parser = ToolCallParser(OTHERS)
+    events = parser.feed(write(form, calls)) + parser.flush()
+    assert calls_of(events) == calls
+
+
+@each_form
+@pytest.mark.parametrize("mark", ["<tool_call>", "<|python_tag|>", "[TOOL_CALLS]", "<invoke>"])
+def test_two_arguments_may_hold_an_opening_mark(form: Form, mark: str) -> None:
+    assert_reads(write(form, call := [("save_note", {"title": mark, "body": f"a{mark}b"})]), call)
+
+
+@each_form
+def test_the_end_of_a_reply_within_a_call_within_an_argument_completes_no_value(
+    form: Form,
+) -> None:
+    body = f"Write:\n{write(form, [('run_code', {'code': 'ls', 'lang': 'sh'})])}\nSo."
+    reply = write(form, [("save_note", {"title": "t", "body": body})])
+    for end in range(len(form.models) % 2, len(reply), 2):
+        for _, arguments in calls_of(read(reply[:end])):
+            assert arguments.items() <= {"title": "t", "body": body}.items(), reply[:end]
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        "<|channel|>commentary json<|message|>",
+        "<|channel|>commentary<|message|>",
+        " <|constrain|>json<|message|>",
+        " json<|message|>",
+        "<|message|>",
+    ],
+)
+@pytest.mark.parametrize(
+    "opened", ["<|start|>assistant to=", "<|channel|>commentary to=", "<|channel|>analysis to="]
+)
+def test_gpt_oss_may_leave_out_any_part_of_a_mark(opened: str, between: str) -> None:
+    assert_reads(f'{opened}functions.run_code{between}{{"code": "x"}}<|call|>', RUN_X)
+
+
+RUN_X: Calls = [("run_code", {"code": "x"})]
+
+
+@pytest.mark.parametrize(
+    ("reply", "calls"),
+    [
+        (
+            '<function name="run_code"><param name="code"><![CDATA[x]]></param></function>',
+            RUN_X,
+        ),
+        (
+            "<start_function_call>call:save_note{title:<escape>a<escape>body:<escape>b<escape>}"
+            "<end_function_call>",
+            [("save_note", {"title": "a", "body": "b"})],
+        ),
+        (
+            "<tool_call:9a2b>run_code<arg_key:9a2b>code</arg_key:9a2b>"
+            "<arg_value:9a2b>x</arg_value:9a2b></tool_call:9a2b>",
+            RUN_X,
+        ),
+    ],
+)
+def test_what_a_model_does_to_its_form(reply: str, calls: Calls) -> None:
+    assert_reads(reply, calls)
+
+
 def test_a_closing_mark_behind_a_fence_belongs_to_its_calls() -> None:
     fenced = f"```json\n{write(BY_NAME['Llama 3, xLAM, OpenAI, json'], ONE)}\n```"
     assert_reads(f"{fenced}</tool_call>", ONE)
@@ -245,6 +355,7 @@ def test_a_call_that_is_missed_is_asked_for_again_and_repeats_no_character(
         "The <tool_call> mark belongs to get_weather.",
         "I would call get_weather, or ping, and </tool_call> is its end.",
         "get_weather is a tool, ping() another.",
+        "Action: we should use ping here.\nReason: it is quick.",
     ],
 )
 def test_prose_alone_is_no_missed_call(reply: str) -> None:
