@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import codecs
-import contextlib
-import socket
 from collections.abc import Callable
 
 import aiohttp
-from aiohttp.connector import Connection
 from aiohttp.http_exceptions import TransferEncodingError
 
 from langchain_ai365vip._transport.failures import (
@@ -41,24 +38,6 @@ class Reply:
     complete, in which case it has gone back to the pool already.
     """
 
-    __slots__ = (
-        "_at_start",
-        "_closed",
-        "_closing",
-        "_content",
-        "_decoder",
-        "_ended",
-        "_failure",
-        "_now",
-        "_pieces",
-        "_pooled",
-        "_pushed_back",
-        "_redact",
-        "_response",
-        "_timer",
-        "_url",
-    )
-
     def __init__(
         self,
         response: aiohttp.ClientResponse,
@@ -73,12 +52,12 @@ class Reply:
         self._pooled = pooled
         self._redact = redact
         self._url = response.url
-        self._decoder: codecs.IncrementalDecoder | None = None
+        # A byte order mark is an encoding's mark, not text.
+        self._decoder = codecs.getincrementaldecoder("utf-8-sig")()
         self._pieces: list[str] = []
         self._pushed_back: list[str] = []
         # What came before a failure is handed out first; the next read raises it.
         self._failure: AI365VIPError | None = None
-        self._at_start = True
         self._ended = False
         self._closed = False
         self._closing: Callable[[Reply], None] | None = None
@@ -147,7 +126,6 @@ class Reply:
         if not self._closed:
             self._closed = True
             self._timer.stop()
-            _hang_up(self._response.connection)
             self._response.close()
             self._pooled.release(self)
             if self._closing is not None:
@@ -179,34 +157,20 @@ class Reply:
 
     def _end(self) -> str:
         self._ended = True
-        if self._decoder is not None and self._decoder.getstate()[0]:
+        if self._decoder.getstate()[0]:
             self._failure = self._not_utf8("it ends inside a character")
         self.close()
         return ""
 
     def _decode(self, data: bytes) -> str:
-        text = self._text(data)
-        if text:
-            if self._at_start:
-                self._at_start = False
-                # A byte order mark is an encoding's mark, not text.
-                text = text.removeprefix("\ufeff")
-            self._pieces.append(text)
-        return text
-
-    def _text(self, data: bytes) -> str:
-        # Nearly every read is whole characters; the incremental decoder, which keeps the
-        # beginning of a cut one, comes in only when it is needed, and then stays.
-        if self._decoder is None:
-            try:
-                return data.decode()
-            except UnicodeDecodeError:
-                self._decoder = codecs.getincrementaldecoder("utf-8")()
         try:
-            return self._decoder.decode(data)
+            text = self._decoder.decode(data)
         except UnicodeDecodeError as exc:
             self._failure = self._not_utf8(exc.reason)
-            return exc.object[: exc.start].decode()
+            text = exc.object[: exc.start].decode()
+        if text:
+            self._pieces.append(text)
+        return text
 
     def _place(self) -> str:
         return place(self._url, self._redact)
@@ -255,13 +219,3 @@ class Reply:
         # hold the request's headers, is not chained to it.
         self.close()
         return error
-
-
-def _hang_up(connection: Connection | None) -> None:
-    """Let the server know now: a transport's close() reaches the socket turns later."""
-    transport = None if connection is None else connection.transport
-    sock = None if transport is None else transport.get_extra_info("socket")
-    if sock is not None:
-        # OSError: the peer was first. TypeError: uvloop, whose close() does not wait.
-        with contextlib.suppress(OSError, TypeError):
-            sock.shutdown(socket.SHUT_RDWR)

@@ -23,8 +23,6 @@ class Redactor:
         login: User and password of the proxy.
     """
 
-    __slots__ = ("_headers", "_key", "_login")
-
     def __init__(
         self, key: str, headers: Mapping[str, str], login: tuple[str | None, str | None]
     ) -> None:

@@ -86,18 +86,6 @@ class HeadDeadline:
         only_new: Whether no connection will do that was idle.
     """
 
-    __slots__ = (
-        "_loop",
-        "_nearest",
-        "_reused_at",
-        "_scope",
-        "_timeout",
-        "_total_at",
-        "only_new",
-        "step",
-        "step_at",
-    )
-
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
@@ -191,8 +179,6 @@ class ReadTimer:
         since: When the current wait began (loop time), or `None` while nobody waits: a
             slow consumer is not a slow server.
     """
-
-    __slots__ = ("_ends", "_expired", "_handle", "_look", "_loop", "_timeout", "since")
 
     _LOOK_EVERY = 1.0
 
