@@ -96,7 +96,7 @@ def _to_openai_tool(tool: Tool, where: str, strict: bool | None) -> dict[str, An
             converted = convert_to_openai_tool(tool, strict=strict)
         else:
             converted = {"type": "function", "function": tool_function(tool, strict=strict)}
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(
             f"{where} cannot be described to the model: {as_sentence(error)} Pass a function "
             "with type hints, a BaseTool, a pydantic class or a tool's dict."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import copy
 import json
 import re
@@ -176,8 +177,9 @@ def test_a_providers_built_in_tool_is_refused(built_in: Any) -> None:
         ({"type": "function", "function": "x"}, r"^tools\[0\] has no function name"),
         ({"type": "function"}, r"^tools\[0\] has no function name"),
         (3, r"^tools\[0\] cannot be described"),
+        (functools.partial(max, 1), r"^tools\[0\] cannot be described.*Pass a function"),
     ],
-    ids=["google", "empty function", "not a function", "flat without name", "number"],
+    ids=["google", "empty function", "not a function", "flat without name", "number", "no name"],
 )
 def test_what_is_no_tool_is_refused(bad: Any, says: str) -> None:
     with pytest.raises(ValueError, match=re.compile(says, re.DOTALL)):
