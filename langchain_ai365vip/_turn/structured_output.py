@@ -115,11 +115,11 @@ def _bound(
         "schema": None if wanted is None else _traced_schema(schema, wanted),
     }
     if method == "function_calling":
+        # As with ChatOpenAI, the caller's settings win.
+        settings = {"tool_choice": True, "parallel_tool_calls": False, **settings}
         return model.bind_tools(
             [schema],
-            tool_choice=True,  # type: ignore[arg-type]  # ours takes it
             strict=strict,
-            parallel_tool_calls=False,
             output_schema=wanted,
             ls_structured_output_format=traced,
             **settings,

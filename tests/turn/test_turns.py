@@ -541,6 +541,20 @@ def test_structured_output_beside_tools_is_refused_with_what_to_do(
         model.with_structured_output(Joke, method=method, tools=[add])
 
 
+def test_a_caller_may_leave_the_call_of_an_object_to_the_model(
+    endpoint: Endpoint, model: ChatAI365VIP
+) -> None:
+    endpoint.pieces = in_turn(["No joke."], [call("Joke", **ALL[0]) * 2])
+    structured: Any = model.with_structured_output(
+        Joke, tool_choice="auto", parallel_tool_calls=True, include_raw=True
+    )
+    words, jokes = structured.invoke("x"), structured.invoke("x")
+    assert (words["parsed"], words["raw"].text) == (None, "No joke.")
+    assert isinstance(words["parsing_error"], AI365VIPOutputError)
+    assert (jokes["parsed"], len(jokes["raw"].tool_calls)) == (Joke(**ALL[0]), 2)
+    assert endpoint.requests == 2
+
+
 def test_strict_shows_a_stricter_tool_and_the_same_json_schema(
     endpoint: Endpoint, model: ChatAI365VIP
 ) -> None:
