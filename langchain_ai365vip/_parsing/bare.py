@@ -15,30 +15,26 @@ from langchain_ai365vip._parsing.calls import (
     META_KEYS,
     NAME_KEYS,
     WRAPPER_KEYS,
-    Reading,
     Tools,
     bound_name,
     is_call_shaped,
     is_definition,
     name_hint,
-    read_python,
     unreadable,
 )
 from langchain_ai365vip._parsing.code import RUNS
 from langchain_ai365vip._parsing.json_text import read_json
 from langchain_ai365vip._parsing.json_values import Candidate, JsonReader, split
-from langchain_ai365vip._parsing.literals import LiteralReader
-from langchain_ai365vip._parsing.marks import CLOSE, END, HALF, HEAD, LINE, OPEN, TAG, Found, Marks
+from langchain_ai365vip._parsing.marks import Found, Kind, Marks
 from langchain_ai365vip._parsing.shapes import CallReader, Item, Read, items_of
 from langchain_ai365vip._parsing.source import SPACE, Pull, Source
 
 _CALL_KEYS: Final = frozenset({*NAME_KEYS, *ARGUMENT_KEYS, *WRAPPER_KEYS, *META_KEYS})
-_BEGINS: Final = frozenset({OPEN, HEAD, LINE, TAG})
+_BEGINS: Final = frozenset({Kind.OPEN, Kind.HEAD, Kind.LINE, Kind.TAG})
 _CALL_TYPES: Final = frozenset({"function", "function_call", "tool_call", "tool_use"})
 _STRING = {'"': re.compile(r'[^"\\\n{}\[\]]*'), "'": re.compile(r"[^'\\\n{}\[\]]*")}
 _SEPARATORS = re.compile(r"[\s,;]*")
 _WORD = re.compile(r"[\w+.-]*")
-_NAME = re.compile(r"[\w.]*")
 
 
 class BareReader:
@@ -57,8 +53,8 @@ class BareReader:
         self._tools = tools
         self._calls = calls
         self._json = JsonReader(source)
-        self._literals = LiteralReader(source, marks)
         self._fence = ""  # the run of characters that opened the fence
+        self._seen = ""  # of JSON of which it is not clear if it is a call
 
     def read(self) -> Pull[Read]:
         """Read to the end of the text, or until it is clear that something else stands there."""
@@ -97,15 +93,15 @@ class BareReader:
         return len(ticks) >= 3 and ("\n" in space or after in ("{", "[", "<", ""))
 
     def _end_token(self) -> Pull[bool]:
-        mark = yield from self._marks.read({END, *_BEGINS})
-        if mark is not None and END not in mark.kinds:
+        mark = yield from self._marks.read({Kind.END, *_BEGINS})
+        if mark is not None and Kind.END not in mark.kinds:
             self._source.back(mark.raw)
-        return mark is not None and END in mark.kinds
+        return mark is not None and Kind.END in mark.kinds
 
     def _closes(self, *, keep: bool) -> Pull[bool]:
         """Say whether a closing mark follows; keep it where what follows matters still."""
-        mark = yield from self._marks.read({CLOSE, HALF})
-        if mark is not None and CLOSE in mark.kinds and not keep:
+        mark = yield from self._marks.read({Kind.CLOSE, Kind.HALF})
+        if mark is not None and Kind.CLOSE in mark.kinds and not keep:
             self._source.back(mark.raw)
         return mark is not None
 
@@ -127,14 +123,11 @@ class BareReader:
             return None
         return Item(read.readings, self._source.at, cut_off=read.cut_off)
 
-    # --- JSON -------------------------------------------------------------------------------
-
     def _bracket(self) -> Pull[Item | None]:
-        candidate = Candidate(bare=True)
-        start = self._source.at
-        begins = yield from self._begins_like_call(candidate)
+        candidate, start = Candidate(bare=True), self._source.at
+        begins = yield from self._begins_like_call()
         if begins is None:
-            return (yield from self._python_list())
+            return (yield from self._python())
         if not begins or (yield from self._json.value(candidate)):
             return None
         stopped = candidate.cut_off and (yield from self._source.more())
@@ -143,103 +136,59 @@ class BareReader:
         (item,) = items_of(candidate, start, self._tools, ended=True)
         return item
 
-    def _begins_like_call(self, candidate: Candidate) -> Pull[bool | None]:
-        """Read as far as the first key that decides; None for a list of Python's calls."""
-        source = self._source
-        for bracket in "[{":
-            char = yield from source.peek()
-            if bracket == "{" and candidate.closers and (char.isalpha() or char == "_"):
+    def _begins_like_call(self) -> Pull[bool | None]:
+        """Look at JSON as far as the first key that decides; None where it is Python.
+
+        Where it may be a call, it is given back.
+        """
+        self._seen = ""
+        word = yield from self._word()
+        if word == "[":
+            word = yield from self._word()
+            char = "" if word else (yield from self._source.peek())
+            if char.isalpha() or char == "_":
                 return None
-            if char == bracket:
-                candidate.open(source.take())
-                yield from source.run(SPACE, candidate.add)
-        if candidate.last != "{":
-            return False
-        while True:
-            key = yield from self._string(candidate)
-            if key not in _CALL_KEYS or not (yield from self._taken_if(candidate, ":")):
+        while word in ("{", ","):
+            key = (yield from self._word())[1:-1]
+            if key not in _CALL_KEYS or (yield from self._word()) != ":":
                 return False
-            char = yield from source.peek()
+            value = yield from self._word()
             if key not in META_KEYS:
-                return (yield from self._decides(candidate, key, char))
-            if not (yield from self._is_meta(candidate, key, char)):
+                may_be = self._decides(key, value)
+                self._source.back(self._seen if may_be else "")
+                return may_be
+            word = yield from self._word()
+            if key == "type" and value[1:-1] not in _CALL_TYPES:
                 return False
-            if not (yield from self._taken_if(candidate, ",")):
-                return False
+        return False
 
-    def _decides(self, candidate: Candidate, key: str, char: str) -> Pull[bool]:
-        if key in NAME_KEYS and char in ('"', "'"):
-            name = yield from self._string(candidate)
-            return name is not None and bound_name(name, self._tools) in self._tools
-        if key in WRAPPER_KEYS:
-            return char in ("{", "[")
-        return key in ARGUMENT_KEYS
+    def _decides(self, key: str, value: str) -> bool:
+        """Say whether a call may go on behind a key and the beginning of its value."""
+        if key in NAME_KEYS and value[:1] in _STRING:
+            return bound_name(value[1:-1], self._tools) in self._tools
+        return key in ARGUMENT_KEYS or (key in WRAPPER_KEYS and value in ("{", "["))
 
-    def _is_meta(self, candidate: Candidate, key: str, char: str) -> Pull[bool]:
-        if char in ('"', "'"):
-            value = yield from self._string(candidate)
-            return value is not None and (key != "type" or value in _CALL_TYPES)
-        digits: list[str] = []
-        yield from self._source.run(_WORD, digits.append)
-        candidate.add("".join(digits))
-        return key == "index" and bool(digits)
-
-    def _string(self, candidate: Candidate) -> Pull[str | None]:
-        """Read a short, plain string; None where there is none."""
-        quote = yield from self._source.peek()
-        if quote not in ('"', "'"):
-            return None
-        candidate.add(self._source.take())
-        text = yield from self._source.collect(_STRING[quote])
-        candidate.add(text)
-        if (yield from self._source.peek()) != quote:
-            return None
-        candidate.add(self._source.take())
-        return text
-
-    def _taken_if(self, candidate: Candidate, char: str) -> Pull[bool]:
-        """Take a character and the white space around it, if it is the one."""
-        yield from self._source.run(SPACE, candidate.add)
-        if (yield from self._source.peek()) != char:
-            return False
-        candidate.add(self._source.take())
-        yield from self._source.run(SPACE, candidate.add)
-        return True
-
-    # --- Python -----------------------------------------------------------------------------
-
-    def _python_list(self) -> Pull[Item | None]:
-        readings: list[Reading] = []
-        while True:
-            item = yield from self._python()
-            if item is None:
-                return None
-            readings += item.readings
-            yield from self._source.collect(_SEPARATORS)
-            char = yield from self._source.peek()
-            if char == "]":
-                self._source.take()
-            if char == "]" or not char:
-                at = self._source.at
-                return Item(readings, at, cut_off=item.cut_off)
+    def _word(self) -> Pull[str]:
+        """Take white space, and a bracket, a short string or a digit; empty for anything else."""
+        source = self._source
+        space, word = (yield from source.collect(SPACE)), ""
+        quote = yield from source.peek()
+        if quote in ("{", "[", ":", ",", *_STRING) or quote.isdigit():
+            word = source.take()
+        if word in _STRING:
+            word += yield from source.collect(_STRING[quote])
+            word += source.take() if (yield from source.peek()) == quote else ""
+        self._seen += space + word
+        return word
 
     def _python(self) -> Pull[Item | None]:
-        name = yield from self._marks.bare_name("print")
-        if name:
-            name += yield from self._source.collect(_NAME)
-        more = yield from self._source.more()
-        bound = bound_name(name, self._tools) in self._tools
-        if more and not ((bound or name == "print") and (yield from self._source.peek()) == "("):
+        readings, broken = yield from self._calls.python(bound=True)
+        if broken and (yield from self._source.more()):
             return None
-        self._source.back(name)
-        text, whole = yield from self._literals.call()
-        at = self._source.at
-        if whole:
-            reading = read_python(text, self._tools)
-            return Item([reading], at) if reading.name in self._tools else None
-        if (yield from self._source.more()) or "(" not in text or not name_hint(text, self._tools):
-            return None
-        return Item([unreadable(text, self._tools, CUT_OFF)], at, cut_off=True)
+        if broken:
+            readings.append(unreadable(broken, self._tools, CUT_OFF))
+        bound = all(reading.name in self._tools for reading in readings)
+        return Item(readings, self._source.at, cut_off=bool(broken)) if readings and bound else None
 
 
 def means_call(candidate: Candidate, tools: Tools) -> bool:

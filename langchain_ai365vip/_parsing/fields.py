@@ -7,34 +7,30 @@ closed before. Where the end is in doubt, the field is not guessed at: the call 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Final
 
 from langchain_ai365vip._parsing.calls import Field
-from langchain_ai365vip._parsing.marks import (
-    CLOSE,
-    CUT,
-    END,
-    FIELD_END,
-    FIELD_TAG,
-    HALF,
-    HEAD,
-    KEY,
-    NO_MARK,
-    OPEN,
-    RESULT,
-    TAG,
-    VALUE,
-    Found,
-    Marks,
-    plain,
-)
+from langchain_ai365vip._parsing.marks import NO_MARK, Found, Kind, Marks, plain, table
 from langchain_ai365vip._parsing.source import SPACE, Pull, Source
 
 NOISE: Final = plain("]<]minimax[>[")
-_FOLLOWS: Final = frozenset({KEY, FIELD_TAG, CLOSE, HEAD, OPEN, END, RESULT, HALF, CUT, TAG})
-_INSIDE: Final = frozenset({KEY, FIELD_END, CLOSE, HEAD, OPEN})
+_FOLLOWS: Final = frozenset(
+    {
+        Kind.KEY,
+        Kind.FIELD_TAG,
+        Kind.CLOSE,
+        Kind.HEAD,
+        Kind.OPEN,
+        Kind.END,
+        Kind.RESULT,
+        Kind.HALF,
+        Kind.CUT,
+        Kind.TAG,
+    }
+)
+_INSIDE: Final = frozenset({Kind.KEY, Kind.FIELD_END, Kind.CLOSE, Kind.HEAD, Kind.OPEN})
 _QUOTES = frozenset("\"'`(")
 _CDATA: Final = "<![CDATA["
 
@@ -45,15 +41,13 @@ class Fields:
 
     Attributes:
         given: The fields.
-        closed: The mark that ends the call, if it was there.
-        half: Only the beginning of it was there.
+        close: The mark that ends the call, if it was there.
         cut_off: The text ended inside a field.
         torn: A field has no certain end.
     """
 
     given: list[Field] = field(default_factory=list)
-    closed: str = ""
-    half: bool = False
+    close: Found | None = None
     cut_off: bool = False
     torn: bool = False
 
@@ -96,41 +90,35 @@ class FieldsReader:
         self._known = known
         self._found = Fields()
         self._unclosed = False
-        self._tags: dict[str, str] = {}
-        for name in known or ():
-            for noise in ("", NOISE):
-                self._tags[f"{noise}<{plain(name)}>"] = FIELD_TAG
-        self._ends = {f"</{plain(tag)}>": CLOSE} if tag else {}
+        tags = {f"{noise}<{name}>": name for name in known or () for noise in ("", NOISE)}
+        ends = [(f"</{tag}>", Kind.CLOSE)] if tag else []
+        self._own = table([*((mark, Kind.FIELD_TAG) for mark in tags), *ends], tags)
 
     def read(self) -> Pull[Fields]:
         """Read to the mark behind the last field, and take it; or to where it is missing."""
         found = self._found
         while not (found.cut_off or found.torn):
             space = yield from self._source.collect(SPACE)
-            mark = yield from self._marks.read({*_FOLLOWS, FIELD_END}, {**self._tags, **self._ends})
+            mark = yield from self._marks.read({*_FOLLOWS, Kind.FIELD_END}, self._own)
             if mark is None:
                 found.torn = yield from self._source.more()
                 break
-            if mark.kinds & {KEY, FIELD_TAG}:
+            if mark.kinds & {Kind.KEY, Kind.FIELD_TAG}:
                 yield from self._field(mark)
-            elif mark.kinds & {CLOSE, HALF}:
-                found.closed, found.half = mark.raw, HALF in mark.kinds
+            elif mark.kinds & {Kind.CLOSE, Kind.HALF}:
+                found.close = mark
                 break
-            elif CUT in mark.kinds:
+            elif Kind.CUT in mark.kinds:
                 found.cut_off = True
-            elif FIELD_END not in mark.kinds:  # of a field that had two ends
+            elif Kind.FIELD_END not in mark.kinds:  # of a field that had two ends
                 self._source.back(space + mark.raw)
                 break
         return found
 
     def _field(self, mark: Found) -> Pull[None]:
-        name, end = mark.name, ""
-        if not name:  # a tag of the parameter's name
-            name = mark.raw.rpartition("<")[2].rstrip(">").strip()
-            name = next(key for key in self._known or () if plain(key) == plain(name))
-            end = f"</{plain(name)}>"
+        end = f"</{mark.name}>" if Kind.FIELD_TAG in mark.kinds else ""
         space = yield from self._source.collect(SPACE)
-        value = yield from self._marks.read({VALUE})
+        value = yield from self._marks.read({Kind.VALUE})
         if value is None:
             self._source.back(space)
             if mark.mark[-1] in (">", "]") and not end:  # a name, and no value
@@ -143,7 +131,7 @@ class FieldsReader:
                 text = text[1:].removesuffix("\n")
             if text.startswith(_CDATA) and text.endswith("]]>"):
                 text = text[len(_CDATA) : -3]
-            self._found.given.append(Field(name, text, mark.is_text))
+            self._found.given.append(Field(mark.name, text, mark.is_text))
 
     # --- where a text ends ------------------------------------------------------------------
 
@@ -159,17 +147,17 @@ class FieldsReader:
             mark = yield from self._marks.read(_INSIDE)
             if mark is None:
                 text.add(self._source.take())
-            elif FIELD_END in mark.kinds:
+            elif Kind.FIELD_END in mark.kinds:
                 if (yield from self._ends_here(text, mark)):
                     return self._whole(text)
-            elif KEY in mark.kinds and self._begins_next(text, mark):
+            elif Kind.KEY in mark.kinds and self._begins_next(text, mark):
                 self._source.back(mark.raw)
                 if text.end is None:
                     text.end, text.unclosed = len(text.parts), True
                 return self._settled(text)
-            elif CLOSE not in mark.kinds:
-                text.keys += KEY in mark.kinds
-                text.calls += KEY not in mark.kinds
+            elif Kind.CLOSE not in mark.kinds:
+                text.keys += Kind.KEY in mark.kinds
+                text.calls += Kind.KEY not in mark.kinds
                 text.add(mark.raw)
             elif (yield from self._closes(text, mark)):
                 return self._settled(text)
@@ -177,7 +165,6 @@ class FieldsReader:
 
     def _ends_here(self, text: _Text, mark: Found) -> Pull[bool]:
         """Say whether a field's end is the end of this one; if not, it belongs to the text."""
-        space = yield from self._source.collect(SPACE)
         goes_on = yield from self._goes_on()
         if goes_on and text.keys <= 0:
             return True
@@ -185,7 +172,6 @@ class FieldsReader:
             text.end = len(text.parts)
         text.stray = text.stray or text.keys <= 0
         text.keys -= text.keys > 0
-        self._source.back(space)
         text.add(mark.raw)
         return False
 
@@ -195,28 +181,20 @@ class FieldsReader:
             text.calls -= 1
             text.add(mark.raw)
             return text.calls < 0 and text.end is not None
-        space = yield from self._source.collect(SPACE)
         sure = yield from self._goes_on()
-        self._source.back(space)
         text.end, text.unclosed = len(text.parts), True
         text.add(mark.raw)
-        if not sure and (yield from self._is_end_of_field(space)):
+        if not sure and (yield from self._goes_on({Kind.FIELD_END})):
             text.end, text.unclosed = None, False
         return sure
 
-    def _is_end_of_field(self, space: str) -> Pull[bool]:
-        yield from self._source.collect(SPACE)
-        mark = yield from self._marks.read({FIELD_END})
+    def _goes_on(self, kinds: Collection[str] = _FOLLOWS) -> Pull[bool]:
+        """Say whether a mark of a call follows, or the text ends."""
+        space = yield from self._source.collect(SPACE)
+        mark = yield from self._marks.read(kinds, self._own)
+        more = yield from self._source.more()
         self._source.back(space + (mark.raw if mark else ""))
-        return mark is not None
-
-    def _goes_on(self) -> Pull[bool]:
-        """Say whether a call goes on here, or the text ends."""
-        mark = yield from self._marks.read(_FOLLOWS, {**self._tags, **self._ends})
-        if mark is not None:
-            self._source.back(mark.raw)
-            return True
-        return not (yield from self._source.more())
+        return mark is not None or not more
 
     def _begins_next(self, text: _Text, mark: Found) -> bool:
         """Say whether a mark begins the next field, the one before having no end."""
@@ -247,22 +225,16 @@ class FieldsReader:
 
     def _tagged(self, end: str) -> Pull[str | None]:
         """Read a text up to the tag that ends it, which has the parameter's name."""
-        ends: Mapping[str, str] = {end: FIELD_END, NOISE + end: FIELD_END}
+        ends = table((noise + end, Kind.TAG_END) for noise in ("", NOISE))
         parts: list[str] = []
         while (yield from self._source.more()):
             yield from self._source.run(NO_MARK, parts.append)
-            mark = yield from self._marks.read({FIELD_END}, ends)
-            if mark is None or mark.mark not in ends:
-                if (yield from self._source.more()):
-                    self._source.back(mark.raw if mark else "")
-                    parts.append(self._source.take())
-                continue
-            space = yield from self._source.collect(SPACE)
-            goes_on = yield from self._goes_on()
-            self._source.back(space)
-            if goes_on:
+            mark = yield from self._marks.read({Kind.TAG_END}, ends)
+            if mark is None and (yield from self._source.more()):
+                parts.append(self._source.take())
+            elif mark is not None and (yield from self._goes_on()):
                 return "".join(parts)
-            parts.append(mark.raw)
+            parts.append(mark.raw if mark else "")
         self._found.cut_off = True
         return None
 

@@ -8,24 +8,14 @@ from bisect import bisect_left
 from dataclasses import dataclass, field, replace
 
 from langchain_ai365vip._parsing.json_text import joins_strings
-from langchain_ai365vip._parsing.marks import (
-    CLOSE,
-    END,
-    HALF,
-    HEAD,
-    OPEN,
-    RESULT,
-    STARTS,
-    Found,
-    Marks,
-)
+from langchain_ai365vip._parsing.marks import STARTS, Found, Kind, Marks
 from langchain_ai365vip._parsing.source import SPACE, Pull, Source
 
 _PLAIN_JSON = re.compile(r"""[^"'{}\[\]<]*""")
 _STRING = {'"': re.compile(r'[^"\\<\[]*'), "'": re.compile(r"[^'\\<\[]*")}
 _FENCES_AND_SPACE = re.compile(r"[\s`]*")
 _BETWEEN = re.compile(r"[\s,;:`)}\]]*")
-_ENDS = frozenset({CLOSE, END, OPEN, HEAD, RESULT})
+_ENDS = frozenset({Kind.CLOSE, Kind.END, Kind.OPEN, Kind.HEAD, Kind.RESULT})
 
 
 def _is_before_prose(between: str) -> bool:
@@ -196,7 +186,7 @@ class JsonReader:
             between = yield from source.collect(_BETWEEN)
             candidate.add(between)
             char = yield from source.peek()
-            if char in STARTS and (mark := (yield from self._mark(HALF))):
+            if char in STARTS and (mark := (yield from self._mark(Kind.HALF))):
                 return mark
             if char and char in "\"'":
                 candidate.clean = False
@@ -296,11 +286,11 @@ class JsonReader:
         if mark is None:
             candidate.add(self._source.take())
             return None
-        if mark.kinds & {CLOSE, END}:
+        if mark.kinds & {Kind.CLOSE, Kind.END}:
             if candidate.seems_complete:
                 return mark
             candidate.closed_in_string = True
-        opens = bool(mark.kinds & {OPEN, HEAD})
+        opens = bool(mark.kinds & {Kind.OPEN, Kind.HEAD})
         candidate.opened_in_string = candidate.opened_in_string or opens
         candidate.add(mark.raw)
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from langchain_ai365vip._parsing.marks import CLOSE, QUOTE, Found, Marks
+from langchain_ai365vip._parsing.marks import Found, Kind, Marks
 from langchain_ai365vip._parsing.source import Pull, Source
 
 NAME = re.compile(r"[\w.:/-]*")
@@ -78,7 +78,7 @@ class LiteralReader:
         return "".join(parts)
 
     def _is_close(self) -> Pull[bool]:
-        mark = yield from self._marks.read({CLOSE})
+        mark = yield from self._marks.read({Kind.CLOSE})
         if mark is not None:
             self._source.back(mark.raw)
         return mark is not None
@@ -95,8 +95,8 @@ class LiteralReader:
         while (yield from self._source.more()):
             yield from self._source.run(_BRACES, parts.append)
             char = yield from self._source.peek()
-            mark = (yield from self._marks.read({QUOTE, CLOSE})) if char == "<" else None
-            if mark is not None and CLOSE in mark.kinds:
+            mark = (yield from self._marks.read({Kind.QUOTE, Kind.CLOSE})) if char == "<" else None
+            if mark is not None and Kind.CLOSE in mark.kinds:
                 self._source.back(mark.raw)
                 break
             if mark is not None:
@@ -118,7 +118,7 @@ class LiteralReader:
         parts: list[str] = []
         while (yield from self._source.more()):
             yield from self._source.run(_NO_TAG, parts.append)
-            end = yield from self._marks.read({QUOTE})
+            end = yield from self._marks.read({Kind.QUOTE})
             if end is not None and end.mark == mark.mark:
                 break
             if end is not None:

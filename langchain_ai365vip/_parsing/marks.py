@@ -12,29 +12,32 @@ from langchain_ai365vip._parsing.dialects import FORMS, Form
 from langchain_ai365vip._parsing.source import BLANKS, SPACE, Pull, Source
 from langchain_ai365vip._parsing.turns import CHANNELS, ENDS, NAME_PREFIXES, RESULTS, THOUGHTS
 
-OPEN: Final = "begins a call, or all calls"
-HEAD: Final = "begins a call, its name within the mark"
-TAG: Final = "a tag of a tool's own name"
-LOST: Final = "a bound tool's name at the beginning of a line, its mark missing perhaps"
-LINE: Final = "begins a call where it begins a line"
-ARGS: Final = "stands between a name and its arguments"
-KEY: Final = "begins a field"
-FIELD_TAG: Final = "begins a field, a tag of the parameter's own name"
-SLOT: Final = "ends the name within a mark"
-VALUE: Final = "begins a field's text"
-FIELD_END: Final = "ends a field's text"
-QUOTE: Final = "stands around a string"
-CLOSE: Final = "ends a call, or all calls"
-END: Final = "ends a turn"
-THOUGHT: Final = "begins reasoning"
-THOUGHT_END: Final = "ends reasoning"
-CHANNEL_MARK: Final = "says that what follows is for the user"
-RESULT: Final = "begins a result"
-HALF: Final = "the beginning of a closing mark, at the end of the text"
-CUT: Final = "the beginning of a mark that goes on with a call, at the end of the text"
 
-CALLS: Final = frozenset({OPEN, HEAD})
-AFTER_CALL: Final = frozenset({OPEN, HEAD, CLOSE, END, RESULT})
+class Kind:
+    """What a mark does."""
+
+    OPEN = "begins a call, or all calls"
+    HEAD = "begins a call, its name within the mark"
+    TAG = "a tag of a tool's own name"
+    LOST = "a bound tool's name at the beginning of a line, its mark missing perhaps"
+    LINE = "begins a call where it begins a line"
+    ARGS = "stands between a name and its arguments"
+    KEY = "begins a field"
+    FIELD_TAG = "begins a field, a tag of the parameter's own name"
+    SLOT = "ends the name within a mark"
+    VALUE = "begins a field's text"
+    TAG_END = "ends a field, a tag of the parameter's own name"
+    FIELD_END = "ends a field's text"
+    QUOTE = "stands around a string"
+    CLOSE = "ends a call, or all calls"
+    END = "ends a turn"
+    THOUGHT = "begins reasoning"
+    THOUGHT_END = "ends reasoning"
+    CHANNEL = "says that what follows is for the user"
+    RESULT = "begins a result"
+    HALF = "the beginning of a closing mark, at the end of the text"
+    CUT = "the beginning of a mark that goes on with a call, at the end of the text"
+
 
 _MAX_BLANKS = 8  # in a row, within a mark
 _IGNORED = str.maketrans({"\uff5c": "|", **dict.fromkeys("\u2581_ \t\n\r")})
@@ -53,6 +56,9 @@ _TEXT_TYPES = frozenset({"string", "true", "text"})
 def plain(text: str) -> str:
     """Take away what a model may spell otherwise: case, blanks, low lines, the width of bars."""
     return text.lower().translate(_IGNORED)
+
+
+_plain_character = functools.lru_cache(maxsize=1 << 10)(plain)
 
 
 def without_namespace(mark: str) -> str:
@@ -78,40 +84,58 @@ class Found(NamedTuple):
     is_text: bool | None = None
 
 
-class _Table(NamedTuple):
+class Table(NamedTuple):
+    """Marks, by which a text is read.
+
+    Attributes:
+        kinds: What each is.
+        names: The names that some of them consist of.
+        prefixes: What they begin with, and they themselves.
+        starts: What longer ones begin with.
+    """
+
     kinds: Mapping[str, frozenset[str]]
-    prefixes: frozenset[str]  # the marks, and what they begin with
-    starts: frozenset[str]  # what longer marks begin with
+    names: Mapping[str, str]
+    prefixes: frozenset[str]
+    starts: frozenset[str]
 
 
-def _table(marks: Iterable[tuple[str, str]]) -> _Table:
-    kinds: dict[str, set[str]] = {}
+def table(marks: Iterable[tuple[str, str]], names: Mapping[str, str] | None = None) -> Table:
+    """Make a table of marks and their kinds, and the names that marks consist of."""
+    kinds: dict[str, frozenset[str]] = {}
     for mark, kind in marks:
-        kinds.setdefault(plain(mark), set()).add(kind)
+        kinds[plain(mark)] = kinds.get(plain(mark), frozenset()) | {kind}
     starts = frozenset(mark[:end] for mark in kinds for end in range(1, len(mark)))
-    found = {mark: frozenset(names) for mark, names in kinds.items()}
-    return _Table(found, starts | kinds.keys(), starts)
+    named = {plain(mark): name for mark, name in (names or {}).items()}
+    return Table(kinds, named, starts | kinds.keys(), starts)
 
 
 def _marks_of(form: Form) -> Iterator[tuple[str, str]]:
     is_tag = form.open.endswith("<")
     if form.open and not is_tag:
-        yield form.open, LINE if form.lines else HEAD if form.head.rstrip().endswith(">") else OPEN
-        yield _slot_end(form.head), SLOT
-    yield form.section[0], OPEN
+        yield (
+            form.open,
+            Kind.LINE
+            if form.lines
+            else Kind.HEAD
+            if form.head.rstrip().endswith(">")
+            else Kind.OPEN,
+        )
+        yield _slot_end(form.head), Kind.SLOT
+    yield form.section[0], Kind.OPEN
     for mark in (form.section[1], "" if is_tag else form.close):
-        yield mark, CLOSE
+        yield mark, Kind.CLOSE
     # Of `<|constrain|>json<|message|>` each part may be left out.
     for mark in re.findall(r"<[^<>]+>[^<>]*|^[^<>]+", form.args):
-        yield mark, ARGS
+        yield mark, Kind.ARGS
     for mark in re.findall(r"<[^<>]+>(?=\{name\})|\[\w+\]", form.head):
-        yield mark, ARGS
+        yield mark, Kind.ARGS
     if form.key and not form.key.endswith("<"):
-        yield form.key, KEY
-        yield _slot_end(form.slot), SLOT
-        yield form.end, FIELD_END
-    yield form.value, VALUE
-    yield form.quote, QUOTE
+        yield form.key, Kind.KEY
+        yield _slot_end(form.slot), Kind.SLOT
+        yield form.end, Kind.FIELD_END
+    yield form.value, Kind.VALUE
+    yield form.quote, Kind.QUOTE
 
 
 def _slot_end(slot: str) -> str:
@@ -122,21 +146,16 @@ def _slot_end(slot: str) -> str:
 def _all_marks() -> Iterator[tuple[str, str]]:
     for form in FORMS:
         yield from _marks_of(form)
-    for kind, marks in ((END, ENDS), (CHANNEL_MARK, CHANNELS), (RESULT, RESULTS)):
+    for kind, marks in ((Kind.END, ENDS), (Kind.CHANNEL, CHANNELS), (Kind.RESULT, RESULTS)):
         for mark in marks:
             yield mark, kind
     for begin, end in THOUGHTS:
-        yield begin, THOUGHT
-        yield end, THOUGHT_END
+        yield begin, Kind.THOUGHT
+        yield end, Kind.THOUGHT_END
 
 
-_ALL: Final = _table((mark, kind) for mark, kind in _all_marks() if mark)
-_CLOSING: Final = _table(
-    (mark, CLOSE) for mark, kinds in _ALL.kinds.items() if kinds & {CLOSE, END}
-).prefixes
-_GOING_ON: Final = _table(
-    (mark, KEY) for mark, kinds in _ALL.kinds.items() if kinds & {KEY, VALUE, OPEN, HEAD}
-).prefixes
+_ALL: Final = table((mark, kind) for mark, kind in _all_marks() if mark)
+NO_MORE: Final = table([])
 _ANYWHERE = {mark[0] for mark in _ALL.kinds if mark[0] in "<[]\u25c1"}
 STARTS: Final = frozenset(_ANYWHERE)
 """The characters that a mark begins with, apart from those at the beginning of a line."""
@@ -144,7 +163,9 @@ STARTS: Final = frozenset(_ANYWHERE)
 NO_MARK: Final = re.compile("[^" + re.escape("".join(sorted(STARTS))) + "]*")
 """Characters with which no mark begins within a line."""
 
-_LINE_STARTS: Final = {mark[0] for mark, kinds in _ALL.kinds.items() if kinds & {LINE, RESULT}}
+_LINE_STARTS: Final = {
+    mark[0] for mark, kinds in _ALL.kinds.items() if kinds & {Kind.LINE, Kind.RESULT}
+}
 
 UNCLOSED: Final = frozenset(
     plain(form.open) for form in FORMS if form.open and not form.close and not form.section[1]
@@ -154,45 +175,51 @@ UNCLOSED: Final = frozenset(
 THOUGHT_ENDS: Final = {plain(begin): plain(end) for begin, end in THOUGHTS}
 
 
-@functools.lru_cache(maxsize=1 << 14)
-def _step(mark: str, char: str) -> tuple[str, bool, frozenset[str]]:
-    """Add a character to the beginning of a mark; say whether it still is one, or all of it."""
-    mark += plain(char)
-    return mark, _may_begin(mark), _kinds(mark)
+class _Look(NamedTuple):
+    """What is known of a text where a mark may stand."""
 
-
-def _may_begin(mark: str) -> bool:
-    """Say whether a text may become a mark of the table."""
-    if mark in _ALL.prefixes or mark[:1] != "<":
-        return mark in _ALL.prefixes
-    if _IN_NAMESPACE.match(mark) or without_namespace(mark) in _ALL.prefixes:
-        return True
-    suffixed = _IN_SUFFIX.match(mark)
-    return bool(_kinds(mark)) or (suffixed is not None and suffixed[1] in _ALL.prefixes)
-
-
-@functools.lru_cache(maxsize=1 << 14)
-def _may_go_on(mark: str) -> bool:
-    if mark in _ALL.starts:
-        return True
-    inside = _IN_NAMESPACE.match(mark) or _IN_SUFFIX.match(mark)
-    return inside is not None or without_namespace(mark) in _ALL.starts
+    kinds: frozenset[str]  # of the mark that it is
+    known: bool  # whether marks begin so
+    begins: bool  # or may, if it is the beginning of a namespace or a suffix
+    goes_on: bool  # whether longer marks begin so
 
 
 def _in_table(mark: str) -> str:
     """Return a mark as the table has it, without a namespace or a suffix; itself if none is."""
-    spellings = (without_namespace(mark), _SUFFIX.sub(r"\1", mark))
-    return mark if mark in _ALL.kinds else next(filter(_ALL.kinds.get, spellings), mark)
+    spellings = (mark, without_namespace(mark), _SUFFIX.sub(r"\1", mark))
+    return next(filter(_ALL.kinds.get, spellings), mark)
 
 
-def _kinds(mark: str) -> frozenset[str]:
-    return _ALL.kinds.get(_in_table(mark), frozenset())
+@functools.lru_cache(maxsize=1 << 14)
+def _look(mark: str) -> _Look:
+    bare = without_namespace(mark)
+    suffixed = _IN_SUFFIX.match(mark)
+    inside = bool(_IN_NAMESPACE.match(mark) or (suffixed and suffixed[1] in _ALL.prefixes))
+    kinds = _ALL.kinds.get(_in_table(mark), frozenset())
+    known = bool(kinds) or mark in _ALL.prefixes or bare in _ALL.prefixes
+    goes_on = inside or mark in _ALL.starts or bare in _ALL.starts
+    return _Look(kinds, known, known or inside, goes_on)
+
+
+def _is_half(mark: str) -> bool:
+    """Say whether a text is the beginning of a closing mark, and of none that goes on."""
+    for half in (mark, without_namespace(mark), _IN_SUFFIX.sub(r"\1", mark)):
+        wholes = [kinds for whole, kinds in _ALL.kinds.items() if whole.startswith(half)]
+        kinds = frozenset().union(*wholes)
+        if kinds & {Kind.CLOSE, Kind.END} and not kinds & {
+            Kind.KEY,
+            Kind.VALUE,
+            Kind.OPEN,
+            Kind.HEAD,
+        }:
+            return True
+    return False
 
 
 @functools.lru_cache(maxsize=64)
-def _of_tools(names: tuple[str, ...]) -> _Table:
-    marks = [(f"<{name}>", TAG) for name in names]
-    return _table(marks)
+def _of_tools(names: tuple[str, ...]) -> Table:
+    tags = {f"<{name}>": name for name in names}
+    return table([(tag, Kind.TAG) for tag in tags], tags)
 
 
 @functools.lru_cache(maxsize=64)
@@ -216,80 +243,53 @@ class Marks:
         bare = _bare_names(tuple(tools))
         self.line_starts = _LINE_STARTS | {word[0] for word in bare}
 
-    def read(
-        self, wanted: Collection[str], extra: Mapping[str, str] | None = None
-    ) -> Pull[Found | None]:
+    def read(self, wanted: Collection[str], more: Table = NO_MORE) -> Pull[Found | None]:
         """Take a mark of one of the wanted kinds, the longest; None, and nothing, without one.
 
         Args:
             wanted: Kinds of marks.
-            extra: More marks, as `plain` makes them, and their kinds.
+            more: Marks that only this call has.
         """
         raw, mark, found = "", "", None
-        blanks, spaced, char = 0, False, "-"
-        while (not mark or self._goes_on(mark, extra)) and (
-            char := (yield from self._source.peek())
-        ):
-            more, begins, kinds = _step(mark, char)
-            if blanks and more != mark and not self._has(more, extra):
+        blanks, spaced, goes_on, char = 0, False, True, "-"
+        while goes_on and (char := (yield from self._source.peek())):
+            longer = mark + _plain_character(char)
+            blank = longer == mark
+            look = self._look(longer, more)
+            if not look.begins or ((blanks or spaced) and not (blank or look.known)):
                 break
-            blanks = blanks + 1 if more == mark else 0
-            if not begins and not self._begins(more, extra):
+            if blank and blanks == _MAX_BLANKS:
                 break
-            if blanks > _MAX_BLANKS or not more or (spaced and more not in _ALL.prefixes):
-                break
-            spaced = OPEN in wanted and blanks > 0 and OPEN in _kinds(more + ">")
-            raw, mark = raw + self._source.take(), more
-            if blanks == 0:
-                kinds = self._kinds(mark, kinds, extra).intersection(wanted)
-                found = Found(raw, kinds, _in_table(mark)) if kinds else found
-        if not char and HALF in wanted and found is None and self._is_half(mark):
-            return Found(raw, frozenset({HALF}), mark)
-        if not char and CUT in wanted and found is None and raw:
-            return Found(raw, frozenset({CUT}), mark)
+            blanks = blanks + 1 if blank else 0
+            spaced = blank and Kind.OPEN in wanted and Kind.OPEN in _look(mark + ">").kinds
+            raw, mark, goes_on = raw + self._source.take(), longer, look.goes_on
+            if not blank and (kinds := look.kinds.intersection(wanted)):
+                name = self._of_tools.names.get(mark) or more.names.get(mark, "")
+                found = Found(raw, kinds, _in_table(mark), name)
+        if not char and found is None and Kind.HALF in wanted and _is_half(mark):
+            return Found(raw, frozenset({Kind.HALF}), mark)
+        if not char and found is None and Kind.CUT in wanted and raw:
+            return Found(raw, frozenset({Kind.CUT}), mark)
         if found is None and spaced:
             return (yield from self._with_attributes(raw, mark))
         self._source.back(raw[len(found.raw) :] if found else raw)
-        if found is not None and found.kinds & {HEAD, KEY}:
-            return (yield from self._with_name(found, cut=CUT in wanted))
+        if found is not None and found.kinds & {Kind.HEAD, Kind.KEY}:
+            return (yield from self._with_name(found, cut=Kind.CUT in wanted))
         return found
 
-    def _begins(self, mark: str, extra: Mapping[str, str] | None) -> bool:
-        """Say whether a text may become a mark that only some parsers, or some calls, have."""
-        if mark in self._of_tools.prefixes:
-            return True
-        return bool(extra) and any(more.startswith(mark) for more in extra or ())
-
-    def _has(self, mark: str, extra: Mapping[str, str] | None) -> bool:
-        """Say whether a mark begins so, a namespace in front of it perhaps."""
-        table = _ALL.prefixes
-        return mark in table or without_namespace(mark) in table or self._begins(mark, extra)
-
-    def _goes_on(self, mark: str, extra: Mapping[str, str] | None) -> bool:
-        """Say whether there is a longer mark that begins so."""
-        if _may_go_on(mark) or mark in self._of_tools.starts:
-            return True
-        return bool(extra) and any(m != mark and m.startswith(mark) for m in extra or ())
-
-    def _kinds(
-        self, mark: str, kinds: frozenset[str], extra: Mapping[str, str] | None
-    ) -> frozenset[str]:
-        if extra and mark in extra:
-            return frozenset({extra[mark]})
-        return self._of_tools.kinds.get(mark, kinds)
-
-    def _is_half(self, mark: str) -> bool:
-        """Say whether the text ends in the midst of a closing mark, and of no other."""
-        return any(
-            form in _CLOSING and form not in _GOING_ON
-            for form in (mark, _NAMESPACE.sub(r"\1", mark), _IN_SUFFIX.sub(r"\1", mark))
-        )
+    def _look(self, mark: str, more: Table) -> _Look:
+        look = _look(mark)
+        for own in (self._of_tools, more):
+            if mark in own.prefixes:
+                kinds = own.kinds.get(mark, look.kinds)
+                look = _Look(kinds, True, True, look.goes_on or mark in own.starts)
+        return look
 
     def _with_attributes(self, raw: str, mark: str) -> Pull[Found | None]:
         """Take the rest of an opening tag that has attributes: `<tool_call id="1">`."""
         more = yield from self._source.collect(_ATTRIBUTES)
         if (yield from self._source.peek()) == ">":
-            return Found(raw + more + self._source.take(), frozenset({OPEN}), mark + ">")
+            return Found(raw + more + self._source.take(), frozenset({Kind.OPEN}), mark + ">")
         self._source.back(raw + more)
         return None
 
@@ -304,10 +304,10 @@ class Marks:
         end = (yield from self._slot_end()) if slot else None
         name, is_text = (slot.strip(), None) if alone else _name_in(slot)
         if end is None and cut:
-            half = yield from self.read({CUT})
+            half = yield from self.read({Kind.CUT})
             if half is not None or not (yield from source.more()):
                 raw = found.raw + slot + (half.raw if half else "")
-                return Found(raw, frozenset({CUT}), found.mark)
+                return Found(raw, frozenset({Kind.CUT}), found.mark)
         if end is None or not name:
             source.back(found.raw + slot + (end or ""))
             return None
@@ -330,8 +330,8 @@ class Marks:
         space = yield from source.collect(SPACE)
         if (yield from source.peek()) == ">":
             return space + source.take()
-        mark = yield from self.read({SLOT, VALUE})
-        if mark is None or VALUE in mark.kinds:
+        mark = yield from self.read({Kind.SLOT, Kind.VALUE})
+        if mark is None or Kind.VALUE in mark.kinds:
             source.back(space + (mark.raw if mark else ""))
             return None if mark is None else ""
         return space + mark.raw
@@ -341,7 +341,7 @@ class Marks:
         name = yield from self.bare_name()
         after = yield from self._source.peek()
         if bound_name(name, self._tools) in self._tools and not (after.isalnum() or after == "_"):
-            return Found(name, frozenset({LOST}), "", name)
+            return Found(name, frozenset({Kind.LOST}), "", name)
         self._source.back(name)
         return None
 

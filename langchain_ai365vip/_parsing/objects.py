@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from langchain_ai365vip._parsing.json_values import Candidate, JsonReader, Value, split
-from langchain_ai365vip._parsing.marks import THOUGHT, Marks
+from langchain_ai365vip._parsing.marks import Kind, Marks
 from langchain_ai365vip._parsing.reasoning import ends_of, read_thought
 from langchain_ai365vip._parsing.source import SPACE, Pull, Source
 
@@ -129,7 +129,7 @@ class ObjectFinder:
     def _skip_reasoning(self) -> Pull[None]:
         source, skip = self._source, self._skipped.append
         yield from source.run(SPACE, skip)
-        begin = yield from self._marks.read({THOUGHT})
+        begin = yield from self._marks.read({Kind.THOUGHT})
         if begin is None:
             return
         skip(begin.raw)

@@ -52,23 +52,7 @@ from langchain_ai365vip._parsing.events import (
     Reasoning,
     Text,
 )
-from langchain_ai365vip._parsing.marks import (
-    CHANNEL_MARK,
-    CLOSE,
-    CUT,
-    END,
-    HALF,
-    HEAD,
-    LINE,
-    OPEN,
-    RESULT,
-    STARTS,
-    TAG,
-    THOUGHT,
-    THOUGHT_END,
-    Found,
-    Marks,
-)
+from langchain_ai365vip._parsing.marks import STARTS, Found, Kind, Marks
 from langchain_ai365vip._parsing.reasoning import OPENED, Thought, ends_of, read_thought
 from langchain_ai365vip._parsing.record import Record
 from langchain_ai365vip._parsing.shapes import CallReader, Read
@@ -89,15 +73,15 @@ def _wanted(
     tools: bool, at_start: bool, any_call: bool, closes: bool, ends: bool, thinking: bool
 ) -> frozenset[str]:
     """Return the kinds of marks that mean something at a place."""
-    wanted = {OPEN, HEAD} if tools else set()
+    wanted = {Kind.OPEN, Kind.HEAD} if tools else set()
     if at_start:
-        wanted |= {LINE, TAG} if tools else set()
-        wanted |= {THOUGHT, CHANNEL_MARK} if not thinking else set()
-        wanted |= {RESULT} if any_call and not thinking else set()
+        wanted |= {Kind.LINE, Kind.TAG} if tools else set()
+        wanted |= {Kind.THOUGHT, Kind.CHANNEL} if not thinking else set()
+        wanted |= {Kind.RESULT} if any_call and not thinking else set()
     if any_call and closes:
-        wanted |= {CLOSE, HALF} if thinking else {CLOSE, HALF, CUT}
+        wanted |= {Kind.CLOSE, Kind.HALF} if thinking else {Kind.CLOSE, Kind.HALF, Kind.CUT}
     if any_call or ends:
-        wanted |= {END}
+        wanted |= {Kind.END}
     return frozenset(wanted)
 
 
@@ -247,21 +231,21 @@ class ToolCallParser:
         return (yield from self._marks.lost()) if mark is None and at_line_start else mark
 
     def _marked(self, space: str, mark: Found, at_start: bool) -> Pull[bool]:
-        if THOUGHT in mark.kinds:
+        if Kind.THOUGHT in mark.kinds:
             yield from self._think(space, mark)
             return True
-        if RESULT in mark.kinds:
+        if Kind.RESULT in mark.kinds:
             self._record.block(space)
             self._record.end(TOOL_RESPONSE, mark.raw)
             return True
-        if CHANNEL_MARK in mark.kinds:
+        if Kind.CHANNEL in mark.kinds:
             self._record.block(space, CHANNEL, mark.raw)
             self._channel = True
             return True
-        if CUT in mark.kinds and len(mark.mark) < _SHORTEST:
+        if Kind.CUT in mark.kinds and len(mark.mark) < _SHORTEST:
             self._record.prose(space, mark.raw)
             return False
-        if mark.kinds <= {CLOSE, END, HALF, CUT}:
+        if mark.kinds <= {Kind.CLOSE, Kind.END, Kind.HALF, Kind.CUT}:
             self._record.block(space, CLOSING_TAG, mark.raw)
             self._dangling = self._wrapped = False
             return True
@@ -281,10 +265,10 @@ class ToolCallParser:
     def _opened_think(self) -> Pull[None]:
         """Read the reasoning with which the reply begins; some models tag it all the same."""
         yield from self._thought_space()
-        mark = yield from self._marks.read({THOUGHT, THOUGHT_END})
+        mark = yield from self._marks.read({Kind.THOUGHT, Kind.THOUGHT_END})
         if mark is not None:
             self._record.block("", THINK_TAG, mark.raw)
-            if THOUGHT_END in mark.kinds:
+            if Kind.THOUGHT_END in mark.kinds:
                 return
             yield from self._thought_space()
         yield from self._to_think_end(OPENED)

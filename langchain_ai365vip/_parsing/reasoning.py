@@ -8,9 +8,9 @@ from typing import Final, Protocol
 from langchain_ai365vip._parsing.events import Call, Event, InvalidCall, Text
 from langchain_ai365vip._parsing.marks import (
     NO_MARK,
-    THOUGHT_END,
     THOUGHT_ENDS,
     Found,
+    Kind,
     Marks,
     without_namespace,
 )
@@ -38,7 +38,7 @@ def read_thought(
     """
     while (yield from source.more()):
         yield from source.run(NO_MARK, say)
-        mark = yield from marks.read({THOUGHT_END})
+        mark = yield from marks.read({Kind.THOUGHT_END})
         if mark is not None and not ends.isdisjoint({mark.mark, without_namespace(mark.mark)}):
             return mark
         source.back(mark.raw if mark else "")

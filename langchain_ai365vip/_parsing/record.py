@@ -18,7 +18,7 @@ from langchain_ai365vip._parsing.events import (
     Text,
 )
 
-Kind: TypeAlias = type[Text] | type[Reasoning] | str
+Stretch: TypeAlias = type[Text] | type[Reasoning] | str
 """What a stretch of the reply is; a str: discarded, and why."""
 
 
@@ -41,7 +41,7 @@ class Record:
         self._parallel = parallel
         self._why_done = MORE_CALLS
         self._events: list[Event] = []
-        self._kind: Kind = Text
+        self._kind: Stretch = Text
         self._pending: list[str] = []
         self.any_text = False
         self.any_block = False
@@ -56,7 +56,7 @@ class Record:
         events, self._events = self._events, []
         return events
 
-    def say(self, kind: Kind, text: str) -> None:
+    def say(self, kind: Stretch, text: str) -> None:
         """Note text of a kind, merged with what it follows."""
         if not text:
             return
@@ -90,7 +90,7 @@ class Record:
         self.text(text)
         self.fresh = False
 
-    def block(self, space: str, kind: Kind = "", text: str = "") -> None:
+    def block(self, space: str, kind: Stretch = "", text: str = "") -> None:
         """Note what is no text for the reader, the white space before it neither."""
         self.say(WHITE_SPACE, space)
         self.say(kind, text)

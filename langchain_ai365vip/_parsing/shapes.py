@@ -27,22 +27,7 @@ from langchain_ai365vip._parsing.fields import Fields, FieldsReader
 from langchain_ai365vip._parsing.json_text import is_json
 from langchain_ai365vip._parsing.json_values import Candidate, JsonReader, split
 from langchain_ai365vip._parsing.literals import NAME, LiteralReader
-from langchain_ai365vip._parsing.marks import (
-    ARGS,
-    CLOSE,
-    CUT,
-    END,
-    HALF,
-    HEAD,
-    KEY,
-    LOST,
-    OPEN,
-    RESULT,
-    TAG,
-    UNCLOSED,
-    Found,
-    Marks,
-)
+from langchain_ai365vip._parsing.marks import UNCLOSED, Found, Kind, Marks
 from langchain_ai365vip._parsing.schemas import fields
 from langchain_ai365vip._parsing.source import BLANKS, SPACE, Pull, Source
 
@@ -53,8 +38,8 @@ _INDEX = re.compile(r"[:\d]*")
 _NO_TAG = re.compile(r"[^<]*")
 _LINE = re.compile(r"[^<\n`]*")
 _SEPARATORS = re.compile(r"[\s,;]*")
-_CLOSE: Final = frozenset({CLOSE, END, HALF})
-_ARGS: Final = frozenset({ARGS, KEY, HEAD, CLOSE, CUT})
+_CLOSE: Final = frozenset({Kind.CLOSE, Kind.END, Kind.HALF})
+_ARGS: Final = frozenset({Kind.ARGS, Kind.KEY, Kind.HEAD, Kind.CLOSE, Kind.CUT})
 _PAIRED: Final = re.compile(r"<[a-z]+>|<.*:.*>")
 
 
@@ -184,11 +169,11 @@ class CallReader:
 
     def _behind_mark(self, mark: Found, at_start: bool) -> Pull[Read | Found]:
         """Read a call; or another mark, around which the first one stands."""
-        if HEAD in mark.kinds:
+        if Kind.HEAD in mark.kinds:
             return (yield from self._behind_name(mark.name, headed=True))
-        if TAG in mark.kinds:
-            return (yield from self._fields(name := mark.raw.strip("<>").strip(), tag=name))
-        if LOST in mark.kinds:
+        if Kind.TAG in mark.kinds:
+            return (yield from self._fields(mark.name, tag=mark.name))
+        if Kind.LOST in mark.kinds:
             return (yield from self._named(mark.name))
         fence = yield from self._fence()
         char = yield from self._source.peek()
@@ -197,7 +182,9 @@ class CallReader:
         if not fence:
             if not char:
                 return self._cut(None) if at_start else Read()
-            inner = yield from self._marks.read({OPEN, HEAD, CLOSE, END, RESULT})
+            inner = yield from self._marks.read(
+                {Kind.OPEN, Kind.HEAD, Kind.CLOSE, Kind.END, Kind.RESULT}
+            )
             if inner is not None:
                 return (yield from self._marked(inner, at_start))
             read = yield from self._by_name(at_start)
@@ -221,12 +208,12 @@ class CallReader:
 
     def _marked(self, mark: Found, at_start: bool) -> Pull[Read | Found]:
         """Read on behind a mark that follows the first one at once."""
-        if HEAD in mark.kinds:
+        if Kind.HEAD in mark.kinds:
             self._wrapped, self._depth = True, 2
             return (yield from self._behind_name(mark.name, headed=True))
-        if OPEN in mark.kinds:
+        if Kind.OPEN in mark.kinds:
             return mark
-        if CLOSE not in mark.kinds:
+        if Kind.CLOSE not in mark.kinds:
             self._source.back(mark.raw)
         return Read(empty=at_start)
 
@@ -243,7 +230,7 @@ class CallReader:
         end = yield from self._json.values(candidate)
         ended = end is None
         if end is None and not candidate.cut_off:
-            end = yield from self._marks.read({HALF})
+            end = yield from self._marks.read({Kind.HALF})
         closed = end is not None and bool(end.kinds & _CLOSE)
         if end is not None and not closed:
             self._source.back(end.raw)
@@ -272,7 +259,7 @@ class CallReader:
 
     def _named(self, name: str) -> Pull[Read]:
         """Read on behind a name that is no part of a mark."""
-        lost = LOST in self._open.kinds
+        lost = Kind.LOST in self._open.kinds
         char = yield from self._source.peek()
         if char == "(":
             self._source.back(name)
@@ -283,7 +270,7 @@ class CallReader:
         if lost:  # the opening mark is missing: there must be another
             yield from self._source.collect(_INDEX)
             yield from self._source.collect(SPACE)
-            mark = yield from self._marks.read({ARGS, KEY, CUT})
+            mark = yield from self._marks.read({Kind.ARGS, Kind.KEY, Kind.CUT})
             if mark is None:
                 return Read(prose=True)
             self._source.back(mark.raw)
@@ -322,12 +309,12 @@ class CallReader:
                 if other or not marked or not (other := (yield from self._source.collect(NAME))):
                     return (yield from self._stopped(name, marked=marked))
                 name = other if name == "function" or self._is_bound(other) else name
-            elif HEAD in mark.kinds:
-                self._depth = 1 if HEAD in self._open.kinds else 2
+            elif Kind.HEAD in mark.kinds:
+                self._depth = 1 if Kind.HEAD in self._open.kinds else 2
                 name, headed = mark.name, True
-            elif ARGS in mark.kinds:
+            elif Kind.ARGS in mark.kinds:
                 marked = True
-            elif CUT in mark.kinds and not headed:
+            elif Kind.CUT in mark.kinds and not headed:
                 return self._cut(name) if self._is_bound(name) else Read()
             else:
                 self._source.back(mark.raw)
@@ -337,59 +324,73 @@ class CallReader:
         bound = bound_name(name, self._tools)
         known = fields(self._tools[bound]) if bound in self._tools else None
         found = yield from FieldsReader(self._source, self._marks, known, tag).read()
-        if not (found.given or found.closed or found.cut_off):
+        if not (found.given or found.close or found.cut_off):
             return (yield from self._stopped(name))
         if found.torn:
             return (yield from self._torn(name))
         if found.cut_off or not (yield from self._is_whole(found, known)):
             return self._cut(name)
         reading = read_fields(name, found.given, self._tools)
-        return (yield from self._ended(reading, closed=found.closed))
+        return (yield from self._ended(reading, close=found.close))
 
     def _is_whole(self, found: Fields, known: Collection[str] | None) -> Pull[bool]:
         """Say whether no field can be missing: one mark may be, where the text ends."""
         if (yield from self._source.more()):
             return True
         around = int(self._wrapped and self._depth == 1)
-        missing = self._depth + around - (bool(found.closed) and not found.half)
-        return missing <= 1 and (bool(found.closed) or bool(found.given) or not known)
+        closed = found.close is not None and Kind.HALF not in found.close.kinds
+        missing = self._depth + around - closed
+        return missing <= 1 and (bool(found.close) or bool(found.given) or not known)
 
     # --- as code ------------------------------------------------------------------------------
 
-    def _python(self) -> Pull[Read]:
-        """Read calls as Python writes them, in a list perhaps, and the mark behind them."""
+    def python(self, *, bound: bool) -> Pull[tuple[list[Reading], str]]:
+        """Read calls as Python writes them, in a list perhaps.
+
+        Args:
+            bound: Whether only those of bound tools are looked at.
+
+        Returns:
+            The calls, and a broken one behind them.
+        """
         readings: list[Reading] = []
-        while True:
+        while (yield from self._is_call(bound)):
             text, whole = yield from self._literals.call()
             if not whole:
-                return (yield from self._broken_python(readings, text))
+                return readings, text
             readings.append(read_python(text, self._tools))
             yield from self._source.collect(_SEPARATORS)
-            char = yield from self._source.peek()
-            if char == "]":
+            if (yield from self._source.peek()) == "]":
                 self._source.take()
                 break
-            if not (char.isalpha() or char == "_") or not (yield from self._is_call()):
-                break
+        return readings, ""
+
+    def _is_call(self, bound: bool) -> Pull[bool]:
+        """Say whether a name and a bracket follow."""
+        name = (yield from self._marks.bare_name("print")) if bound else ""
+        if bound and not name:
+            return False
+        name += yield from self._source.collect(NAME)
+        char = yield from self._source.peek()
+        self._source.back(name)
+        return char == "(" and (not bound or name == "print" or self._is_bound(name))
+
+    def _python(self) -> Pull[Read]:
+        """Read calls as Python writes them, and the mark behind them."""
+        readings, broken = yield from self.python(bound=False)
+        name = broken.removeprefix("print(").partition("(")[0]
+        if broken and not self._is_bound(name):
+            return Read()
+        if broken and (yield from self._source.more()):
+            return (yield from self._torn(name))
+        if broken:
+            return self._cut(name, *readings)
+        if not readings:
+            return (yield from self._stopped((yield from self._source.collect(NAME))))
         known = any(reading.name in self._tools for reading in readings)
         if not known and any(reading.error for reading in readings):
             return Read()  # code
         return (yield from self._ended(*readings))
-
-    def _is_call(self) -> Pull[bool]:
-        """Say whether a name and a bracket follow."""
-        name = yield from self._source.collect(NAME)
-        char = yield from self._source.peek()
-        self._source.back(name)
-        return char == "("
-
-    def _broken_python(self, before: list[Reading], text: str) -> Pull[Read]:
-        name = text.removeprefix("print(").partition("(")[0]
-        if not self._is_bound(name):
-            return Read()
-        if (yield from self._source.more()):
-            return (yield from self._torn(name))
-        return self._cut(name, *before)
 
     def _braces(self, name: str) -> Pull[Read]:
         """Read an object of bare keys."""
@@ -401,19 +402,20 @@ class CallReader:
 
     # --- where it stops ---------------------------------------------------------------------
 
-    def _ended(self, *readings: Reading, closed: str = "") -> Pull[Read]:
+    def _ended(self, *readings: Reading, close: Found | None = None) -> Pull[Read]:
         """Return calls of one value, and take the marks behind them: theirs, and that around.
 
         No more than there must be, so that a call arrives with its last mark.
 
         Args:
             readings: The calls.
-            closed: A mark behind them that was taken.
+            close: A mark behind them that was taken.
         """
-        read = Read([Item(list(readings), self._source.at - len(closed))], closed=bool(closed))
+        end = self._source.at - (len(close.raw) if close else 0)
+        read = Read([Item(list(readings), end)], closed=close is not None)
         if self._open.mark in UNCLOSED and not self._fenced:
             return read
-        left = self._depth - bool(closed)
+        left = self._depth - read.closed
         while left:
             space = yield from self._source.collect(_SPACE_AND_TICKS if self._fenced else SPACE)
             if (yield from self._marks.read(_CLOSE)) is None:
@@ -447,7 +449,7 @@ class CallReader:
         """Read on to the mark that ends a broken call, or to the next one."""
         while (yield from self._source.more()):
             yield from self._source.collect(_NO_TAG)
-            mark = yield from self._marks.read({CLOSE, OPEN, HEAD, RESULT})
+            mark = yield from self._marks.read({Kind.CLOSE, Kind.OPEN, Kind.HEAD, Kind.RESULT})
             if mark is not None:
                 self._source.back(mark.raw)
                 break
@@ -463,12 +465,12 @@ class CallReader:
             yield from source.collect(_LINE)
             char = yield from source.peek()
             if char == "<":
-                mark = yield from self._marks.read({CLOSE, OPEN})
+                mark = yield from self._marks.read({Kind.CLOSE, Kind.OPEN})
                 if mark is None:
                     source.take()
                     continue
                 source.back(mark.raw)
-                if CLOSE in mark.kinds:
+                if Kind.CLOSE in mark.kinds:
                     reading = unreadable(source.held, self._tools, NO_CALL)
                     return (yield from self._ended(reading))
                 break

@@ -140,7 +140,7 @@ def test_the_opening_mark_may_be_twice_or_spelled_otherwise(form: Form) -> None:
 def test_a_tag_of_a_tools_own_name_may_be_spelled_otherwise() -> None:
     reply = write(BY_NAME["Cline, Roo, fields"], ONE)
     assert_reads(reply.replace(">", " >"), ONE)
-    assert_reads(reply.replace("run_code", "RUN_CODE"), ONE)
+    assert_reads(reply.replace("run_code", "Run code"), ONE)
 
 
 @each_marked
