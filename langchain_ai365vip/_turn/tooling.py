@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from langchain_ai365vip._prompt.tools import (
     AUTO,
@@ -87,8 +87,15 @@ class Tooling:
             for tool in self.shown_tools
         }
 
-    def rules(self, **others: Any) -> Rules:
-        """Return what a reply may and must be; with the rules that were not bound."""
+    def rules(
+        self,
+        *,
+        echoed: Sequence[str],
+        reasoning: bool | Literal["opened"],
+        stop: Sequence[str],
+        max_tokens: int | None,
+    ) -> Rules:
+        """Return what a reply may and must be; the arguments are the rules that are not bound."""
         return Rules(
             tools=self.argument_schemas(),
             classes=self.classes,
@@ -98,7 +105,10 @@ class Tooling:
             call_schema=None if self.as_text else self.schema,
             partial=self.partial,
             insistent=self.insistent,
-            **others,
+            echoed=echoed,
+            reasoning=reasoning,
+            stop=stop,
+            max_tokens=max_tokens,
         )
 
     def instructions(self) -> str:

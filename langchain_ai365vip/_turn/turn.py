@@ -88,6 +88,7 @@ class Turn:
         self._broken: list[InvalidCall] = []
         # What was held of the first reply, while its call is asked for again.
         self._first: Sequence[Event] | None = None
+        # Of an object that is passed on as it grows, what was passed on so far.
         growing = rules.schema if rules.partial and not rules.forced else None
         self._growing = None if growing is None else ObjectText(growing.opening)
         # Whether the answer is not whole.
@@ -97,7 +98,9 @@ class Turn:
     def _begin(self) -> None:
         """Wait for a reply to the request; nothing of it has come or will do yet."""
         self._reply = ReplyReader(self._rules, self._count)
-        self._held: list[Event] = []  # of this reply, while it may not do
+        # What came of this reply and is not handed out yet, because it may not do.
+        self._held: list[Event] = []
+        # Whether it is known to do already: then events are handed out as they come.
         self._will_do = self._growing is not None or not (self._rules.forced or self._rules.schema)
 
     # -- what comes in -----------------------------------------------------------------

@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
@@ -229,16 +229,13 @@ class Files:
             file = _locked(self._new)  # before others can see it
         try:
             shutil.copymode(self._target, self._new)
-            with _room(self._target), self._target.open("rb") as old:
-                found, offset = [], 0
-                for line in old:
-                    if line.strip() and (at := place(json.loads(line))) is not None:
-                        found.append((at, offset))
-                    offset += len(line)
-                with open(file.fileno(), "wb", closefd=False) as new:
-                    for _, offset in sorted(found):
-                        old.seek(offset)
-                        new.write(old.readline())
+            with (
+                _room(self._target),
+                self._target.open("rb") as old,
+                open(file.fileno(), "wb", closefd=False) as new,
+            ):
+                _copy_rows(old, new, place)
+                new.flush()
                 os.fsync(file.fileno())
             with _replacing(self._target):
                 self._new.replace(self._target)
@@ -248,6 +245,18 @@ class Files:
             raise
         self._output.close()
         self._output = file
+
+
+def _copy_rows(old: BinaryIO, new: BinaryIO, place: Callable[[Row], int | None]) -> None:
+    """Copy the rows that have a place, in its order; only places are kept in memory."""
+    found, offset = [], 0
+    for line in old:
+        if line.strip() and (at := place(json.loads(line))) is not None:
+            found.append((at, offset))
+        offset += len(line)
+    for _, offset in sorted(found):
+        old.seek(offset)
+        new.write(old.readline())
 
 
 # -- rows in ---------------------------------------------------------------------------------

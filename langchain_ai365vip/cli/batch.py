@@ -58,6 +58,11 @@ def answer_rows(
             f"Stopped; {_rows_in(target)} rows are in {target}. Run the same command again to go "
             "on."
         ) from None
+    return _ended(progress, target)
+
+
+def _ended(progress: Progress, target: str) -> Exit:
+    """Say how a run went, and with which code the command ends."""
     note(
         f"{progress.answered} answered, {progress.failed} failed, {progress.skipped} were there "
         f"before: {target}"

@@ -108,17 +108,19 @@ def _by_name(name: str) -> Any:
     except ImportError:
         raise
     except Exception as exc:  # a provider's own, such as for a missing key
-        # A validation error's own text shows values.
-        faults = exc.errors() if isinstance(exc, ValidationError) else [{"msg": str(exc)}]
-        said = "; ".join(
-            ": ".join((*map(str, each.get("loc", ())), each["msg"])) for each in faults
-        )
-        said = _without_keys(" ".join(said.split())).rstrip(".")
         raise UserError(
-            f"--model {name}: LangChain or the provider's package says: {said}. "
+            f"--model {name}: LangChain or the provider's package says: {_said(exc)}. "
             "Correct the name, or set what is missing in the environment (for openai: "
             "OPENAI_API_KEY)."
         ) from exc
+
+
+def _said(error: Exception) -> str:
+    """Return in a line what another package says of a model that it does not make."""
+    # A validation error's own text shows values.
+    faults = error.errors() if isinstance(error, ValidationError) else [{"msg": str(error)}]
+    said = "; ".join(": ".join((*map(str, each.get("loc", ())), each["msg"])) for each in faults)
+    return _without_keys(" ".join(said.split())).rstrip(".")
 
 
 def _without_keys(text: str) -> str:
