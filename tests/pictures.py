@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import importlib
 import os
 import pty
 import re
+import struct
 import subprocess
 import sys
+import termios
 from io import StringIO
 from itertools import groupby
 from pathlib import Path
@@ -23,7 +26,7 @@ from langchain_ai365vip.server import LocalServer
 from tests.server.browser_kit import open_page, said, say
 
 DOCS: Final = Path(__file__).parent.parent / "docs"
-COLUMNS, LINES = 80, 18
+COLUMNS, LINES = 80, 24
 QUESTION: Final = "Name three colors, with their codes in Python."
 REPLY: Final = """Three colors and their codes:
 
@@ -44,7 +47,7 @@ def colors(_: list[BaseMessage]) -> str:
 
 async def picture_page(path: Path) -> None:
     """Write what the page looks like in a small window."""
-    size = {"viewport": {"width": 680, "height": 520}}
+    size = {"viewport": {"width": 680, "height": 560}}
     async with open_page(size, {"colors": colors}) as page:
         await say(page, QUESTION)
         await said(page)
@@ -57,16 +60,14 @@ def session(base_url: str) -> Any:
     screen = pyte.Screen(COLUMNS, LINES)
     feed = pyte.ByteStream(screen).feed
     master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("4H", LINES, COLUMNS, 0, 0))
     screen.write_process_input = lambda answer: os.write(master, answer.encode())
-    env = {
-        **os.environ, "TERM": "xterm-256color", "COLUMNS": str(COLUMNS), "LINES": str(LINES),
-        "AI365VIP_BASE_URL": base_url,
-    }  # fmt: skip
-    command = [sys.executable, "-m", "langchain_ai365vip", "chat"]
+    env = {**os.environ, "TERM": "xterm-256color", "AI365VIP_BASE_URL": base_url}
+    command = [sys.executable, "-m", "langchain_ai365vip", "chat", "--no-history"]
     process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=env)
 
     def read_until_prompt() -> None:
-        while not re.match(r"(>|you>) *$", screen.display[screen.cursor.y]):
+        while not re.match(r"> *$", screen.display[screen.cursor.y]):
             feed(os.read(master, 65536))
 
     read_until_prompt()
@@ -86,11 +87,11 @@ def picture_terminal(path: Path) -> None:
     from rich._export_format import CONSOLE_SVG_FORMAT
     from rich.console import Console
 
-    with LocalServer(colors) as server:
+    with LocalServer(colors, port=8000) as server:
         screen = session(server.base_url)
     console = Console(record=True, width=COLUMNS, file=StringIO())
     console.print("$ ai365vip chat")
-    for number in range(LINES):
+    for number in range(screen.cursor.y + 1):
         console.print(_line(screen, number))
     # Without the fonts that rich would have fetched from elsewhere.
     form = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from html import unescape
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import pytest
 from langchain_ai365vip._parsing.dialects import FORMS
 from langchain_ai365vip._wire.facts import SPECIAL_TOKENS
 from tests import notebooks
+from tests.cli.cli_kit import converse
 from tests.documents import Block, blocks, run
 from tests.endpoint import Endpoint
 from tests.generated import BENCHMARKS, DOCUMENTS, PARTS, README, renewed
@@ -264,6 +266,15 @@ def test_links_within_the_repository_lead_somewhere(path: Path) -> None:
 
 def test_the_number_of_forms_is_that_of_the_table() -> None:
     assert f"[{len(FORMS)} forms," in TEXT
+
+
+def test_the_picture_of_a_terminal_is_of_todays_conversation(
+    endpoint: Endpoint, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawn = (README.parent / "docs" / "terminal.svg").read_text(encoding="utf-8")
+    converse(endpoint)
+    greeting = capsys.readouterr().err.strip().replace(endpoint.base_url, URL)
+    assert greeting in unescape(drawn).replace("\xa0", " ")
 
 
 def test_the_readme_is_short() -> None:

@@ -16,21 +16,16 @@ import pytest
 from langchain_core.language_models import FakeListChatModel
 from langchain_core.messages import HumanMessage
 from langchain_core.runnables import RunnableLambda
-from prompt_toolkit import PromptSession
-from prompt_toolkit.input import create_pipe_input
-from prompt_toolkit.output import DummyOutput
 from pydantic import BaseModel, ValidationError
 
 from langchain_ai365vip import ChatAI365VIP, __version__
 from langchain_ai365vip.cli.chat import answer
-from langchain_ai365vip.cli.conversation import Conversation
 from langchain_ai365vip.cli.ending import ending
 from langchain_ai365vip.cli.exits import Exit
-from langchain_ai365vip.cli.prompt import keys
 from langchain_ai365vip.cli.serve import serve
 from langchain_ai365vip.cli.terminal import warnings_as_notes
 from langchain_ai365vip.server import LocalServer
-from tests.cli.cli_kit import Ran, Run, runner
+from tests.cli.cli_kit import Ran, Run, converse, runner
 from tests.endpoint import Endpoint
 from tests.ports import refused_url
 
@@ -131,17 +126,6 @@ def test_an_answer_is_shown_as_it_is(
 ) -> None:
     endpoint.pieces = pieces
     assert run("chat", "Hi", "--base-url", endpoint.base_url).out == shown
-
-
-def converse(endpoint: Endpoint, *typed: str) -> None:
-    """Type into a conversation, and end it with Ctrl-D."""
-    with create_pipe_input() as keyboard:
-        keyboard.send_text("".join(typed) + "\x04")
-        session: PromptSession[str] = PromptSession(
-            input=keyboard, output=DummyOutput(), multiline=True, key_bindings=keys()
-        )
-        model = ChatAI365VIP(base_url=endpoint.base_url, max_retries=0)
-        Conversation(model, session, debug=False).run()
 
 
 @pytest.mark.parametrize(
