@@ -12,7 +12,6 @@ import tenacity
 from langchain_ai365vip._transport.reply import Reply
 
 logger: Final = logging.getLogger("langchain_ai365vip.requests")
-_package_logger: Final = logging.getLogger("langchain_ai365vip")
 
 
 def described(payload: Mapping[str, Any]) -> str:
@@ -74,6 +73,4 @@ async def logged(opening: Awaitable[Reply], log: AttemptLog) -> Reply:
 def log_retry(state: tenacity.RetryCallState) -> None:
     """Warn of a retry, where no callback hears of it."""
     error = state.outcome.exception() if state.outcome else None
-    _package_logger.warning(
-        "Retry %d in %.1f s: %s", state.attempt_number, state.upcoming_sleep, error
-    )
+    logger.warning("Retry %d in %.1f s: %s", state.attempt_number, state.upcoming_sleep, error)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from langchain_ai365vip import AI365VIP, ChatAI365VIP
 from langchain_ai365vip.cli.failures import UserError
 from langchain_ai365vip.cli.target import Target
 from langchain_ai365vip.cli.terminal import is_terminal, note
 
+_SEEN_WAIT: Final = 1.0  # seconds before a retry
+_log: Final = logging.getLogger("langchain_ai365vip.requests")
 _SMALL_MODEL: Final = (
     "This is SmolLM2-135M-Instruct, a very small model: good for trying things out, often wrong."
 )
@@ -40,7 +43,22 @@ def opened(target: Target, **more: Any) -> Iterator[ChatAI365VIP]:
             settings["base_url"] = base_url = ChatAI365VIP().base_url
             if base_url == AI365VIP.url:
                 note(f"Asking the public site, {base_url}: --base-url names another endpoint.")
-        yield ChatAI365VIP(**settings, **more)
+        with _only_long_waits_noted():
+            yield ChatAI365VIP(**settings, **more)
+
+
+@contextmanager
+def _only_long_waits_noted() -> Iterator[None]:
+    """Let the log tell of retries that take a while; what came of the others is seen at once."""
+
+    def is_worth_a_line(record: logging.LogRecord) -> bool:
+        return record.levelno != logging.WARNING or float(cast(Any, record.args)[1]) >= _SEEN_WAIT
+
+    _log.addFilter(is_worth_a_line)
+    try:
+        yield
+    finally:
+        _log.removeFilter(is_worth_a_line)
 
 
 @contextmanager

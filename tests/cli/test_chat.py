@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from aiohttp import web
 from langchain_core.language_models import FakeListChatModel
 from langchain_core.messages import HumanMessage
 from langchain_core.runnables import RunnableLambda
@@ -243,6 +244,16 @@ def test_what_a_newcomer_gets_wrong_is_said_in_three_lines(
     assert (ran.code, ran.out) == (code, "")
     assert says in ran.err
     assert ran.err.count("\n") <= 3
+
+
+@pytest.mark.parametrize(("seconds", "noted"), [(0, False), (1, True)])
+def test_only_a_retry_that_takes_a_while_is_noted(
+    run: Run, endpoint: Endpoint, caplog: pytest.LogCaptureFixture, seconds: int, noted: bool
+) -> None:
+    busy = web.Response(status=503, headers={"Retry-After": str(seconds)})
+    endpoint.response = lambda _: busy if endpoint.requests == 1 else None
+    assert run("chat", "Hi", "--base-url", endpoint.base_url).out == "Hello there!\n"
+    assert ("Retry 1 in " in caplog.text) is noted
 
 
 def test_an_image_that_is_piped_in_is_refused_in_words(
