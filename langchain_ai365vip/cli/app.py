@@ -91,8 +91,8 @@ def chat(
 ) -> None:
     """Ask a question; the answer streams to standard output.
 
-    What is piped in is added to PROMPT, or is the prompt. Without either, at a terminal,
-    this holds a conversation: Ctrl-C stops an answer, Ctrl-D ends.
+    What is piped in is added to PROMPT, or is the prompt. Without either, at
+    a terminal, this holds a conversation: /help there says more.
     """
     with ending(debug=debug):
         from langchain_core.messages import HumanMessage
@@ -244,7 +244,8 @@ def models(*, target: Target, json: Json = False, debug: Debug = False) -> None:
 def check(*, target: Target, debug: Debug = False) -> None:
     """Make real requests to an endpoint and say in plain words what is wrong with it.
 
-    It asks for the models and for one short answer. The exit code says what was found.
+    It asks for the models and for one short answer. The exit code says what
+    was found.
     """
     with ending(debug=debug):
         from langchain_ai365vip.cli import check as checking
@@ -305,8 +306,9 @@ def batch(
 ) -> None:
     """Answer the rows of a JSON Lines file.
 
-    Rows that are answered in the output are not asked for again: after Ctrl-C, or worse, run
-    the same command to go on. It ends with 0 once every row is answered.
+    Rows that are answered in the output are not asked for again: after Ctrl-C,
+    or worse, run the same command to go on. It ends with 0 once every row is
+    answered.
     """
     with ending(debug=debug):
         from langchain_ai365vip.cli.batch import answer_rows, limiter

@@ -14,7 +14,13 @@ from contextlib import suppress
 from typing import Any, Final, Literal, get_origin
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    HumanMessage,
+    SystemMessage,
+    convert_to_messages,
+)
 from langchain_core.prompts import BasePromptTemplate
 from langchain_core.runnables import (
     Runnable,
@@ -85,7 +91,7 @@ class TextSource:
             # Every request brings the whole conversation, so each is a new thread to a
             # graph that has a checkpointer.
             config: Any = {"configurable": {"thread_id": str(uuid.uuid4())}}
-            stream = self._runnable.astream(messages, config, stream_mode="messages")
+            stream = self._runnable.astream(messages, config, stream_mode=["messages", "values"])
             return stream, _GraphText()
         if self._is_sync_only:
             return _in_threads(self._runnable.stream(messages)), text_of
@@ -174,20 +180,49 @@ def has_tool_calls(output: Any) -> bool:
 
 
 class _GraphText:
-    """Text of a graph's `stream_mode="messages"`: AI messages, a blank line between two."""
+    """Text of a graph's "messages" and "values": AI messages, a blank line between two.
+
+    LangGraph streams only what is a message object. What a node wrote as a dict or a pair is in
+    the state.
+    """
 
     def __init__(self) -> None:
-        self._last_id: str | None = None
+        self._last_id: object = None
+        self._ids: set[object] = set()
+        self._said: list[str] = []
+        self._begun = False
 
-    def __call__(self, output: tuple[BaseMessage, Any]) -> str:
-        message = output[0]
+    def __call__(self, output: tuple[str, Any]) -> str:
+        mode, value = output
+        if mode == "messages":
+            return self._piece(value[0])
+        state = value.get("messages") if isinstance(value, dict) else None
+        answers = _answers(state) if isinstance(state, list) else []
+        begun, self._begun = self._begun, True
+        return "".join(map(self._piece, self._unsaid(answers))) if begun else ""
+
+    def _unsaid(self, answers: list[AIMessage]) -> list[AIMessage]:
+        said = "".join(self._said)
+        return [each for each in answers if each.id not in self._ids and str(each.text) not in said]
+
+    def _piece(self, message: BaseMessage) -> str:
         if not isinstance(message, AIMessage):
             return ""  # tool results and the user's own messages
         text = text_of(message)
         if not text:
             return ""
         before, self._last_id = self._last_id, message.id
+        self._ids |= {message.id} - {None}
+        self._said.append(text)
         return text if before in (None, message.id) else "\n\n" + text
+
+
+def _answers(state: list[Any]) -> list[AIMessage]:
+    """Return what a graph's state holds of AI messages behind the last message of the user."""
+    messages = convert_to_messages(state)
+    asked = [at for at, message in enumerate(messages) if isinstance(message, HumanMessage)]
+    behind = messages[asked[-1] + 1 :] if asked else messages
+    return [each for each in behind if isinstance(each, AIMessage)]
 
 
 def _is_graph(runnable: Runnable[Any, Any]) -> bool:

@@ -23,6 +23,7 @@ from langchain_core.messages import (
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableLambda
+from langgraph.graph import START, MessagesState, StateGraph
 
 from langchain_ai365vip import errors
 from langchain_ai365vip.server import create_app
@@ -179,6 +180,25 @@ def _agent() -> Any:
     return create_agent(ScriptedModel(script=script), tools=[_weather])
 
 
+def _graph(*nodes: Any) -> Any:
+    """Make a graph of nodes, one after the other, as LangGraph's first pages show it."""
+    graph = StateGraph(MessagesState)
+    for number, node in enumerate(nodes):
+        graph.add_node(f"node {number}", node)
+        graph.add_edge(f"node {number - 1}" if number else START, f"node {number}")
+    return graph.compile()
+
+
+def _writes(message: Any) -> Any:
+    return lambda _: {"messages": [message]}
+
+
+async def _copies(state: MessagesState) -> dict[str, Any]:
+    """Ask a model, whose text streams, and write it once more."""
+    answer = await says("streamed ", "once").ainvoke(state["messages"])
+    return {"messages": [{"role": "assistant", "content": answer.text}]}
+
+
 # Before Python 3.11 LangGraph cannot stream a model that a node calls asynchronously: each
 # message comes whole.
 AGENT_TEXTS = (
@@ -213,6 +233,16 @@ SERVED: dict[str, tuple[Any, list[str]]] = {
     ),
     "generator": (lambda: _async_pieces, ["Be brief.", "Hi"]),
     "agent": (_agent, AGENT_TEXTS),
+    "graph that writes messages in every form": (
+        lambda: _graph(
+            _writes({"role": "ai", "content": "a"}), _writes(("ai", "b")), _writes(AIMessage("c"))
+        ),
+        ["a", "\n\nb", "\n\nc"],
+    ),
+    "graph that writes what its model streamed": (
+        lambda: _graph(_copies),
+        ["streamed ", "once"] if sys.version_info >= (3, 11) else ["streamed once"],
+    ),
 }
 
 
