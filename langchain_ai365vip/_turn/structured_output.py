@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -139,6 +140,8 @@ def _bound(
 
 def _traced_schema(schema: Any, wanted: Schema) -> Any:
     """Return a schema as LangChain traces it; where its conversion fails, as it is shown."""
+    if dataclasses.is_dataclass(schema):  # which core takes for a function, and warns of defaults
+        return wanted.json_schema
     try:
         return convert_to_json_schema(schema)
     except Exception:  # of any kind: core converts by pydantic v1

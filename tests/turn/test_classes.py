@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import typing
+import warnings
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from enum import Enum
@@ -312,6 +314,25 @@ def test_a_schema_that_langchain_cannot_convert_is_traced_as_it_is_shown(
     assert traced["properties"].keys() == {"days", "note"}
     endpoint.pieces = ['{"days": 3}']
     assert structured.invoke("x") == {"days": 3}
+
+
+@dataclass
+class Route:
+    """A route."""
+
+    start: str
+    stops: list[str] = field(default_factory=list)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_dataclass_is_shown_and_read_without_a_warning(
+    endpoint: Endpoint, model: ChatAI365VIP, method: Any
+) -> None:
+    endpoint.pieces = [reply(method, "Route", {"start": "Oslo"})]
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")  # an error would be caught on the way
+        found = model.with_structured_output(Route, method=method).invoke("x")
+    assert (found, seen) == ({"start": "Oslo", "stops": []}, [])
 
 
 def test_a_list_that_only_a_schema_describes_comes_whole(
