@@ -16,6 +16,7 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
+from langchain_core.tools import StructuredTool
 from langchain_core.utils.function_calling import convert_to_openai_function
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from pydantic.v1 import BaseModel as BaseModelV1
@@ -51,8 +52,11 @@ def class_schema(cls: Any) -> JsonSchema | None:
 def has_class(tool: Any) -> bool:
     """Say whether a tool's arguments are checked by a class or a function, and not only a schema.
 
-    LangChain checks those when the tool is called.
+    LangChain checks those when the tool is called. A tool that has nothing to call is a class of
+    `ToolStrategy`, which reads the arguments by it, and tells the model what it says.
     """
+    if isinstance(tool, StructuredTool) and tool.func is None and tool.coroutine is None:
+        return True
     only_schema = isinstance(getattr(tool, "args_schema", None), Mapping)
     return not isinstance(tool, Mapping) and not only_schema
 

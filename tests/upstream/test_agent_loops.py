@@ -109,18 +109,20 @@ class Strict(Report):
 
 GOOD = REPORT.replace("Report", "Strict")
 LOWER = GOOD.replace("Paris", "paris")
-HANDLED: dict[str, tuple[Any, str]] = {
-    "by LangChain's words": (True, "a city begins with a capital letter"),
-    "by words of one's own": ("Write it anew.", "Write it anew."),
-    "by a function": (lambda error: f"No: {type(error).__name__}", "No: StructuredOutputVal"),
+HOT = GOOD.replace("21", '"hot"')
+HANDLED: dict[str, tuple[str, Any, str]] = {
+    "by LangChain's words": (LOWER, True, "a city begins with a capital letter"),
+    "by words of one's own": (LOWER, "Write it anew.", "Write it anew."),
+    "by a function": (LOWER, lambda e: f"No: {type(e).__name__}", "No: StructuredOutputVal"),
+    "where the schema says it, too": (HOT, True, "Input should be a valid integer"),
 }
 
 
-@pytest.mark.parametrize(("handle_errors", "says"), HANDLED.values(), ids=list(HANDLED))
+@pytest.mark.parametrize(("said", "handle_errors", "says"), HANDLED.values(), ids=list(HANDLED))
 def test_handle_errors_tells_the_model_what_the_class_says(
-    endpoint: Endpoint, model: ChatAI365VIP, handle_errors: Any, says: str
+    endpoint: Endpoint, model: ChatAI365VIP, said: str, handle_errors: Any, says: str
 ) -> None:
-    endpoint.pieces = in_turn([LOWER], [GOOD])
+    endpoint.pieces = in_turn([said], [GOOD])
     strategy = ToolStrategy(Strict, handle_errors=handle_errors)
     state = create_agent(model, [weather], response_format=strategy).invoke(ASK)
     assert state["structured_response"] == Strict(city="Paris", degrees=21)
@@ -131,12 +133,15 @@ def test_handle_errors_tells_the_model_what_the_class_says(
     assert endpoint.requests == 2
 
 
+@pytest.mark.parametrize(
+    ("said", "says"), [(LOWER, "begins with a capital letter"), (HOT, "valid integer")]
+)
 def test_without_handle_errors_the_class_s_refusal_is_an_error(
-    endpoint: Endpoint, model: ChatAI365VIP
+    endpoint: Endpoint, model: ChatAI365VIP, said: str, says: str
 ) -> None:
-    endpoint.pieces = [LOWER]
+    endpoint.pieces = [said]
     agent = create_agent(model, [], response_format=ToolStrategy(Strict, handle_errors=False))
-    with pytest.raises(Exception, match="begins with a capital letter"):
+    with pytest.raises(Exception, match=says):
         agent.invoke(ASK)
     assert endpoint.requests == 1
 
@@ -180,17 +185,29 @@ def test_with_the_provider_strategy_an_object_is_one_as_text_or_as_a_call(
     assert endpoint.requests == 2
 
 
+class Tags(BaseModel):
+    """Tags, in a list or in one text."""
+
+    tags: list[str]
+
+    @field_validator("tags", mode="before")
+    @classmethod
+    def split(cls, value: Any) -> Any:
+        return value.split(",") if isinstance(value, str) else value
+
+
+def test_the_class_of_a_tool_strategy_judges_what_the_model_wrote(
+    endpoint: Endpoint, model: ChatAI365VIP
+) -> None:
+    endpoint.pieces = ['<tool_call>{"name": "Tags", "arguments": {"tags": "a,b"}}</tool_call>']
+    state = create_agent(model, [weather], response_format=ToolStrategy(Tags)).invoke(ASK)
+    assert state["structured_response"] == Tags(tags=["a", "b"])
+    assert endpoint.requests == 1
+
+
 def test_a_tool_s_class_judges_what_the_model_wrote(
     endpoint: Endpoint, model: ChatAI365VIP
 ) -> None:
-    class Tags(BaseModel):
-        tags: list[str]
-
-        @field_validator("tags", mode="before")
-        @classmethod
-        def split(cls, value: Any) -> Any:
-            return value.split(",") if isinstance(value, str) else value
-
     @tool(args_schema=Tags)
     def keep(tags: list[str]) -> str:
         """Keep tags."""
