@@ -201,8 +201,11 @@ def _look(mark: str) -> _Look:
     return _Look(kinds, known, known or inside, goes_on)
 
 
-def _is_half(mark: str) -> bool:
+def _is_half(mark: str, more: Table) -> bool:
     """Say whether a text is the beginning of a closing mark, and of none that goes on."""
+    ends = [end for end, kinds in more.kinds.items() if Kind.CLOSE in kinds]
+    if mark[2:] and any(end.startswith(mark) for end in ends):
+        return True
     for half in (mark, without_namespace(mark), _IN_SUFFIX.sub(r"\1", mark)):
         wholes = [kinds for whole, kinds in _ALL.kinds.items() if whole.startswith(half)]
         kinds = frozenset().union(*wholes)
@@ -266,7 +269,7 @@ class Marks:
             if not blank and (kinds := look.kinds.intersection(wanted)):
                 name = self._of_tools.names.get(mark) or more.names.get(mark, "")
                 found = Found(raw, kinds, _in_table(mark), name)
-        if not char and found is None and Kind.HALF in wanted and _is_half(mark):
+        if not char and found is None and Kind.HALF in wanted and _is_half(mark, more):
             return Found(raw, frozenset({Kind.HALF}), mark)
         if not char and found is None and Kind.CUT in wanted and raw:
             return Found(raw, frozenset({Kind.CUT}), mark)
@@ -314,12 +317,12 @@ class Marks:
         return Found(found.raw + slot + end, found.kinds, found.mark, name, is_text)
 
     def _slot_start(self) -> Pull[str]:
-        """Take `=`, or the name of the attribute that holds the name; nothing for prose."""
+        """Take `=`, or what begins an attribute: one holds the name; nothing for prose."""
         source = self._source
         space = yield from source.collect(BLANKS)
         word = yield from source.collect(_WORD)
         start = space + word + (yield from source.collect(BLANKS))
-        if (word.lower() in _SLOT_NAMES or not word) and (yield from source.peek()) == "=":
+        if (yield from source.peek()) == "=":
             return start + source.take()
         source.back(start)
         return ""

@@ -305,7 +305,7 @@ class ToolCallParser:
         counts = yield from self._counts(read, at_start)
         raw = self._source.held
         lead = len(raw) - (self._source.at - read.start)
-        if at_start and not counts and not read.prose:
+        if at_start and not (counts or read.prose or Kind.TAG in mark.kinds):
             self._note_missed(raw[lead:])
         return self._emit(space, read, counts=counts, lead=lead)
 

@@ -318,7 +318,8 @@ class CallReader:
                 return self._cut(name) if self._is_bound(name) else Read()
             else:
                 self._source.back(mark.raw)
-                return (yield from self._fields(name))
+                is_argument = other not in ("", name)
+                return (yield from (self._torn(name) if is_argument else self._fields(name)))
 
     def _fields(self, name: str, tag: str = "") -> Pull[Read]:
         bound = bound_name(name, self._tools)

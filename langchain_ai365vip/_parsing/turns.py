@@ -14,7 +14,7 @@ ENDS: Final = (
     *("<｜end▁of▁sentence｜>", "<|END_OF_TURN_TOKEN|>", "<|endofturn|>", "<|eot|>", "[e~["),
     *("<|message_model|>", "<|assistant_end|>", "<seed:eos>", "<|end_of_msg|>", "<|eom|>"),
     *("<|start|>assistant", "<|message_sep|>", "<|im_start|>assistant", "<|END_RESPONSE|>"),
-    *("<|END_TEXT|>", "<|close|>response<|sep|>", "<|close|>message<|sep|>"),
+    *("<|END_TEXT|>", "<|role_end|>", "<|close|>response<|sep|>", "<|close|>message<|sep|>"),
 )
 """What ends a model's turn: no part of the text, where it follows a call or one of `CHANNELS`."""
 

@@ -118,8 +118,7 @@ def test_a_closing_mark_may_be_missing_or_half_or_another(form: Form) -> None:
     assert_reads(body, ONE)
     if form.shape != "braces":
         assert_reads(f"{body}</tool_call>", ONE)
-    shared = {"Solar Open 2", "Cline, Roo"}  # half of it may be half of another field's
-    if form.models not in shared:
+    if form.models != "Solar Open 2":  # half of it may be half of another field's
         assert_reads(whole[: -(len(mark.strip()) // 2)], ONE)
     if form.section[0]:
         assert_reads(write(form, ALL)[: -len(form.section[1])], ALL)
@@ -255,6 +254,11 @@ RUN_X: Calls = [("run_code", {"code": "x"})]
             RUN_X,
         ),
         (
+            '<invoke id="1" name="run_code"><parameter type="string" name="code">x</parameter>'
+            "</invoke>",
+            RUN_X,
+        ),
+        (
             "<start_function_call>call:save_note{title:<escape>a<escape>body:<escape>b<escape>}"
             "<end_function_call>",
             [("save_note", {"title": "a", "body": "b"})],
@@ -331,6 +335,18 @@ def test_a_made_up_result_ends_the_reply(mark: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "reply",
+    [
+        "<|channel|>commentary to=functions.ping code<|message|>print(1)<|call|>",
+        "<|channel|>commentary to=functions.ping<|message|>now<|call|>",
+        "<|tool_call_begin|>functions.ping:0<|tool_call_argument_begin|>now<|tool_call_end|>",
+    ],
+)
+def test_what_stands_where_the_arguments_should_is_never_dropped(reply: str) -> None:
+    assert not calls_of(read(reply))
+
+
+@pytest.mark.parametrize(
     ("reply", "name"),
     [
         ("<tool_call>get_weather Oslo", "get_weather"),
@@ -356,6 +372,7 @@ def test_a_call_that_is_missed_is_asked_for_again_and_repeats_no_character(
         "I would call get_weather, or ping, and </tool_call> is its end.",
         "get_weather is a tool, ping() another.",
         "Action: we should use ping here.\nReason: it is quick.",
+        "<details>\n<ping>More</ping>\n</details>",
     ],
 )
 def test_prose_alone_is_no_missed_call(reply: str) -> None:
