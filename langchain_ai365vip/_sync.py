@@ -3,7 +3,7 @@
 `asyncio.run` fails inside a running loop (a notebook) and a loop per call throws the open
 connections away. So sync calls run on one event loop in a daemon thread, made at first use,
 made anew after a fork, and closed at the interpreter's exit. Then, when no thread can be started
-any more, a call has a loop of its own in the caller's thread.
+any more, a call has a loop of its own in the caller's thread, and a stream comes whole.
 """
 
 from __future__ import annotations
@@ -218,28 +218,26 @@ def iterate(make: Callable[[], AsyncGenerator[T, None]]) -> Generator[T, None, N
 
 
 def _iterate_here(make: Callable[[], AsyncGenerator[T, None]]) -> Generator[T, None, None]:
-    """Iterate over an async generator without a thread, on a loop for it alone."""
+    """Iterate over an async generator without a thread, on a loop for it alone.
+
+    Its items come all at once, when the last one is there.
+    """
     _refuse_inside_a_loop()
     loop = asyncio.new_event_loop()
     loop.set_default_executor(_Here())
-    items = make()
+    reading = loop.create_task(_all_of(make()))
     try:
-        while not isinstance(item := loop.run_until_complete(_next_of(items)), _Ended):
-            yield item
+        items = loop.run_until_complete(reading)
     finally:
-        try:
-            # After Ctrl-C a step is still under way, and a generator in it cannot be closed.
-            if steps := asyncio.all_tasks(loop):
-                for step in steps:
-                    step.cancel()
-                loop.run_until_complete(asyncio.wait(steps))
-            loop.run_until_complete(items.aclose())
-        finally:
-            loop.close()
+        reading.cancel()  # after Ctrl-C it is still under way
+        loop.run_until_complete(asyncio.wait([reading]))
+        loop.close()
+    yield from items
 
 
-async def _next_of(items: AsyncGenerator[T, None]) -> T | _Ended:
-    return await anext(items, _Ended(None))
+async def _all_of(items: AsyncGenerator[T, None]) -> list[T]:
+    async with contextlib.aclosing(items):
+        return [item async for item in items]
 
 
 def on_event_loop() -> bool:
