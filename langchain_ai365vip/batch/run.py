@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import (
     AsyncGenerator,
-    AsyncIterator,
     Callable,
     Coroutine,
     Iterable,
@@ -19,7 +18,6 @@ from collections.abc import (
 from concurrent.futures import Future
 from contextlib import ExitStack, aclosing, closing
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any, Final, TypeVar
 
 from langchain_core.callbacks import AsyncCallbackHandler
@@ -32,7 +30,6 @@ from langchain_core.runnables import Runnable
 from langchain_ai365vip import _sync
 from langchain_ai365vip.batch.files import ASKING, MEND, Files, Row, json_of, opened
 
-_READ_AHEAD: Final = 256
 _PLACE: Final = ("id", "index")
 
 T = TypeVar("T")
@@ -124,8 +121,7 @@ async def abatch_file(
         begun = await _whole(lambda: files.begin(retry_failed=retry_failed, ordered=ordered))
         progress = Progress(begun.total, begun.answered, failed_before=begun.failed)
         on_progress(progress)
-        todo = _ahead(files.todo())
-        async with aclosing(_concurrently(todo, answered, concurrency)) as results:
+        async with aclosing(_concurrently(files.todo(), answered, concurrency)) as results:
             async for row in results:
                 files.append(row)
                 progress.failed += "error" in row
@@ -267,7 +263,7 @@ def _error(exc: Exception) -> Row:
 
 
 async def _concurrently(
-    rows: AsyncIterator[Row],
+    rows: Iterator[Row],
     answered: Callable[[Row], Coroutine[Any, Any, Row]],
     concurrency: int,
 ) -> AsyncGenerator[Row, None]:
@@ -277,7 +273,7 @@ async def _concurrently(
         more = True
         while more or running:
             while more and len(running) < concurrency:
-                row = await anext(rows, None)
+                row = next(rows, None)
                 if row is None:
                     more = False
                 else:
@@ -290,13 +286,6 @@ async def _concurrently(
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
-
-
-async def _ahead(rows: Iterator[Row]) -> AsyncIterator[Row]:
-    # Read in a thread, some rows ahead: a slow disk must not hold up the answers.
-    while ahead := await asyncio.to_thread(lambda: list(islice(rows, _READ_AHEAD))):
-        for row in ahead:
-            yield row
 
 
 # -- on a cluster ----------------------------------------------------------------------------
