@@ -407,18 +407,14 @@ class ChatAI365VIP(BaseChatModel):
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         kwargs = given_settings(kwargs)
-        params = super()._get_ls_params(stop=stop, **kwargs)
+        params = super()._get_ls_params(stop=self.stop if stop is None else stop, **kwargs)
         # Equal to response_metadata["model_provider"]: middleware compares the two.
         params["ls_provider"] = PROVIDER
-        params["ls_model_name"] = kwargs.get("model", self.model)
-        for name in ("temperature", "max_tokens"):
-            value = kwargs.get(name, getattr(self, name))
-            if value is None:
-                params.pop(f"ls_{name}", None)  # type: ignore[misc]
-            else:
-                params[f"ls_{name}"] = value  # type: ignore[literal-required]
-        if stopping := self.stop if stop is None else stop:
-            params["ls_stop"] = stopping
+        # Core shows the model's own where a call says that there is none.
+        if kwargs.get("temperature", 0) is None:
+            params.pop("ls_temperature", None)
+        if kwargs.get("max_tokens", 0) is None:
+            params.pop("ls_max_tokens", None)
         return params
 
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
