@@ -31,6 +31,7 @@ from langchain_ai365vip._parsing.source import SPACE, Pull, Source
 
 _CALL_KEYS: Final = frozenset({*NAME_KEYS, *ARGUMENT_KEYS, *WRAPPER_KEYS, *META_KEYS})
 _BEGINS: Final = frozenset({Kind.OPEN, Kind.HEAD, Kind.LINE, Kind.TAG})
+_BEHIND: Final = frozenset({*_BEGINS, Kind.END, Kind.CLOSE, Kind.HALF})
 _CALL_TYPES: Final = frozenset({"function", "function_call", "tool_call", "tool_use"})
 _STRING = {'"': re.compile(r'[^"\\\n{}\[\]]*'), "'": re.compile(r"[^'\\\n{}\[\]]*")}
 _SEPARATORS = re.compile(r"[\s,;]*")
@@ -74,13 +75,18 @@ class BareReader:
                 self._fence = ""
             elif not char:
                 break
-            elif not (items and (yield from self._end_token())):
-                closes = bool(items) and (yield from self._closes(keep=fenced))
-                read.closed = closes and not fenced
-                item = None if closes else (yield from self._item())
-                if read.closed or not (closes or item):
+            else:
+                mark = (yield from self._marks.read(_BEHIND)) if items else None
+                if mark is None or mark.kinds & _BEGINS:
+                    self._source.back(mark.raw if mark else "")
+                    item = yield from self._item()
+                    if item is None:
+                        return read
+                    items.append(item)
+                elif Kind.END not in mark.kinds and not fenced:
+                    self._source.back(mark.raw)
+                    read.closed = True
                     return read
-                items += [item] if item else []
         read.alone = bool(items)
         return read
 
@@ -91,19 +97,6 @@ class BareReader:
         space = yield from self._source.collect(SPACE)
         after = yield from self._source.peek()
         return len(ticks) >= 3 and ("\n" in space or after in ("{", "[", "<", ""))
-
-    def _end_token(self) -> Pull[bool]:
-        mark = yield from self._marks.read({Kind.END, *_BEGINS})
-        if mark is not None and Kind.END not in mark.kinds:
-            self._source.back(mark.raw)
-        return mark is not None and Kind.END in mark.kinds
-
-    def _closes(self, *, keep: bool) -> Pull[bool]:
-        """Say whether a closing mark follows; keep it where what follows matters still."""
-        mark = yield from self._marks.read({Kind.CLOSE, Kind.HALF})
-        if mark is not None and Kind.CLOSE in mark.kinds and not keep:
-            self._source.back(mark.raw)
-        return mark is not None
 
     def _item(self) -> Pull[Item | None]:
         """Read one call; None where there is none."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 from langchain_ai365vip._parsing.json_text import Json, is_json, read_json
 from langchain_ai365vip._parsing.schemas import fields, has_foreign_keys, required
 from langchain_ai365vip._parsing.turns import NAME_PREFIXES
-from langchain_ai365vip._parsing.values import from_braces, from_json, from_texts, python_call
+from langchain_ai365vip._parsing.values import from_braces, from_texts, python_call
 
 NAME_KEYS: Final = ("name", "tool_name", "function_name", "tool", "function", "action")
 """Keys whose text is the tool's name, in the order in which they are believed."""
@@ -135,8 +135,6 @@ def read_fields(name: str, given: Sequence[Field], tools: Tools) -> Reading:
     for field in given:
         if field.is_text:
             arguments[field.key] = field.text
-        elif field.is_text is False and name not in tools:
-            arguments[field.key] = from_json(field.text)
     return _good(name, arguments)
 
 

@@ -11,7 +11,6 @@ NAME = re.compile(r"[\w.:/-]*")
 """A name, what belongs to it in any form included."""
 
 _CODE = re.compile(r"""[^"'()\[\]{}\\<#]*""")
-_BRACES = re.compile(r"""[^"{}<]*""")
 _QUOTED = {'"': re.compile(r'[^"\\]*'), "'": re.compile(r"[^'\\]*")}
 _NO_TAG = re.compile(r"[^<]*")
 _BRACKETS = {"(": ")", "[": "]", "{": "}"}
@@ -31,28 +30,47 @@ class LiteralReader:
 
     def call(self) -> Pull[tuple[str, bool]]:
         """Take `name(...)`; say whether its last bracket was there."""
-        source, parts = self._source, [(yield from self._source.collect(NAME))]
-        if (yield from source.peek()) != "(":
-            return parts[0], False
+        name = yield from self._source.collect(NAME)
+        if (yield from self._source.peek()) != "(":
+            return name, False
+        text, _, whole = yield from self._brackets("\"'")
+        return name + text, whole
+
+    def braces(self) -> Pull[tuple[str, dict[str, str], bool]]:
+        """Take an object of bare keys, whose strings may stand between marks of their own.
+
+        Returns:
+            The object; by their placeholders in it the strings; whether its end was there.
+        """
+        return (yield from self._brackets('"'))
+
+    def _brackets(self, quotes: str) -> Pull[tuple[str, dict[str, str], bool]]:
+        """Take a bracket and what follows, to the one that closes it."""
+        source = self._source
+        parts: list[str] = []
+        marked: dict[str, str] = {}
         awaited: list[str] = []
         while (yield from source.more()):
             yield from source.run(_CODE, parts.append)
             char = yield from source.peek()
-            if char in _BRACKETS:
-                awaited.append(_BRACKETS[char])
-            elif char in ("'", '"'):
-                parts.append((yield from self._string(char)))
-                continue
-            elif char == "<" and (yield from self._is_close()):
+            mark = (yield from self._marks.read({Kind.QUOTE, Kind.CLOSE})) if char == "<" else None
+            if mark is not None and Kind.CLOSE in mark.kinds:
+                source.back(mark.raw)
                 break
-            elif char in (")", "]", "}"):
-                if not awaited or awaited.pop() != char:
-                    break
-                if not awaited:
-                    return "".join([*parts, source.take()]), True
-            if char:
+            if mark is not None:
+                placeholder = f"\0{len(marked)}"
+                marked[placeholder] = yield from self._marked_string(mark)
+                parts.append(f" {placeholder} ")
+            elif char and char in quotes:
+                parts.append((yield from self._string(char)))
+            elif char and char in _BRACKETS.values() and awaited.pop() != char:
+                break
+            elif char:
+                awaited += _BRACKETS.get(char, "")
                 parts.append(source.take())
-        return "".join(parts), False
+                if not awaited:
+                    return "".join(parts), marked, True
+        return "".join(parts), marked, False
 
     def _string(self, quote: str) -> Pull[str]:
         """Take a string; one in three quotation marks ends with three."""
@@ -76,43 +94,6 @@ class LiteralReader:
             if run == width:
                 break
         return "".join(parts)
-
-    def _is_close(self) -> Pull[bool]:
-        mark = yield from self._marks.read({Kind.CLOSE})
-        if mark is not None:
-            self._source.back(mark.raw)
-        return mark is not None
-
-    def braces(self) -> Pull[tuple[str, dict[str, str]] | None]:
-        """Take an object of bare keys, whose strings may stand between marks of their own.
-
-        Returns:
-            The object, and by their placeholders in it the strings; None where it did not end.
-        """
-        parts: list[str] = []
-        quotes: dict[str, str] = {}
-        depth = 0
-        while (yield from self._source.more()):
-            yield from self._source.run(_BRACES, parts.append)
-            char = yield from self._source.peek()
-            mark = (yield from self._marks.read({Kind.QUOTE, Kind.CLOSE})) if char == "<" else None
-            if mark is not None and Kind.CLOSE in mark.kinds:
-                self._source.back(mark.raw)
-                break
-            if mark is not None:
-                placeholder = f"\0{len(quotes)}"
-                quotes[placeholder] = yield from self._marked_string(mark)
-                parts.append(f" {placeholder} ")
-                continue
-            if char == '"':
-                parts.append((yield from self._string(char)))
-                continue
-            depth += {"{": 1, "}": -1}.get(char, 0)
-            if char:
-                parts.append(self._source.take())
-            if char == "}" and depth == 0:
-                return "".join(parts), quotes
-        return None
 
     def _marked_string(self, mark: Found) -> Pull[str]:
         parts: list[str] = []

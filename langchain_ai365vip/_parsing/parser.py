@@ -29,7 +29,7 @@ import functools
 import re
 import uuid
 from bisect import bisect_left
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
@@ -53,7 +53,7 @@ from langchain_ai365vip._parsing.events import (
     Text,
 )
 from langchain_ai365vip._parsing.marks import STARTS, Found, Kind, Marks
-from langchain_ai365vip._parsing.reasoning import OPENED, Thought, ends_of, read_thought
+from langchain_ai365vip._parsing.reasoning import Thought, ends_of, read_thought
 from langchain_ai365vip._parsing.record import Record
 from langchain_ai365vip._parsing.shapes import CallReader, Read
 from langchain_ai365vip._parsing.source import BLANKS, SPACE, Pull, Source
@@ -65,24 +65,8 @@ NET: Final = (
 
 _PROSE = re.compile("[^\n`~" + re.escape("".join(sorted(STARTS))) + "]*")
 _SHORTEST: Final = 3  # of a mark that the reply's end cuts behind a call, to be none of the text
+_NOT_IN_THOUGHTS: Final = frozenset({Kind.THOUGHT, Kind.CHANNEL, Kind.RESULT, Kind.CUT})
 _BARE_STARTS: Final = frozenset("{[`~")
-
-
-@functools.cache
-def _wanted(
-    tools: bool, at_start: bool, any_call: bool, closes: bool, ends: bool, thinking: bool
-) -> frozenset[str]:
-    """Return the kinds of marks that mean something at a place."""
-    wanted = {Kind.OPEN, Kind.HEAD} if tools else set()
-    if at_start:
-        wanted |= {Kind.LINE, Kind.TAG} if tools else set()
-        wanted |= {Kind.THOUGHT, Kind.CHANNEL} if not thinking else set()
-        wanted |= {Kind.RESULT} if any_call and not thinking else set()
-    if any_call and closes:
-        wanted |= {Kind.CLOSE, Kind.HALF} if thinking else {Kind.CLOSE, Kind.HALF, Kind.CUT}
-    if any_call or ends:
-        wanted |= {Kind.END}
-    return frozenset(wanted)
 
 
 class ToolCallParser:
@@ -205,7 +189,6 @@ class ToolCallParser:
             if read is not None:
                 return read
         self._record.prose(space)
-        self._source.let_go()
         yield from self._prose(char)
         return False
 
@@ -224,11 +207,24 @@ class ToolCallParser:
         at_line_start = at_start and char.lower() in self._marks.line_starts
         if char not in STARTS and not at_line_start:
             return None
-        closes = self._dangling or self._wrapped or after_block
-        any_call, ends = self._record.any_call, self._channel
-        wanted = _wanted(bool(self._tools), at_start, any_call, closes, ends, self._thinking)
-        mark = yield from self._marks.read(wanted)
+        mark = yield from self._marks.read(self._wanted(after_block, at_start))
         return (yield from self._marks.lost()) if mark is None and at_line_start else mark
+
+    def _wanted(self, after_block: bool, at_start: bool) -> set[str]:
+        """Return the kinds of marks that mean something here."""
+        any_call = self._record.any_call
+        wanted = {Kind.OPEN, Kind.HEAD} if self._tools else set()
+        if self._tools and at_start:
+            wanted |= {Kind.LINE, Kind.TAG}
+        if any_call and (self._dangling or self._wrapped or after_block):
+            wanted |= {Kind.CLOSE, Kind.HALF, Kind.CUT}
+        if any_call or self._channel:
+            wanted |= {Kind.END}
+        if any_call and at_start:
+            wanted |= {Kind.RESULT}
+        if at_start:
+            wanted |= {Kind.THOUGHT, Kind.CHANNEL}
+        return wanted - _NOT_IN_THOUGHTS if self._thinking else wanted
 
     def _marked(self, space: str, mark: Found, at_start: bool) -> Pull[bool]:
         if Kind.THOUGHT in mark.kinds:
@@ -253,41 +249,43 @@ class ToolCallParser:
 
     # --- reasoning -----------------------------------------------------------
 
-    def _think(self, space: str, mark: Found) -> Pull[None]:
-        self._source.let_go()
-        if self._reasoning:
-            self._record.block(space, THINK_TAG, mark.raw)
-            yield from self._thought_space()
-        else:
-            self._record.text(space + mark.raw)
-        yield from self._to_think_end(ends_of(mark))
-
     def _opened_think(self) -> Pull[None]:
         """Read the reasoning with which the reply begins; some models tag it all the same."""
         yield from self._thought_space()
         mark = yield from self._marks.read({Kind.THOUGHT, Kind.THOUGHT_END})
-        if mark is not None:
+        if mark is not None and Kind.THOUGHT_END in mark.kinds:
             self._record.block("", THINK_TAG, mark.raw)
-            if Kind.THOUGHT_END in mark.kinds:
-                return
-            yield from self._thought_space()
-        yield from self._to_think_end(OPENED)
+        else:
+            yield from self._think("", mark)
 
     def _thought_space(self) -> Pull[None]:
         yield from self._source.run(SPACE, functools.partial(self._record.say, WHITE_SPACE))
 
-    def _to_think_end(self, ends: Set[str]) -> Pull[None]:
-        record = self._record
-        say = functools.partial(record.say, Reasoning if self._reasoning else Text)
+    def _think(self, space: str, mark: Found | None) -> Pull[None]:
+        """Read reasoning behind its mark, or behind none where the prompt has opened it."""
+        record, begin = self._record, mark.raw if mark else ""
+        if self._reasoning:
+            record.block(space, THINK_TAG, begin)
+            yield from self._thought_space()
+        else:
+            record.text(space + begin)
         calls = ToolCallParser(self._tools, echoed=self._echoed, thinking=True)
-        thought = Thought(calls, self._tools, say)
-        mark = yield from read_thought(self._source, self._marks, ends, thought.feed)
-        if mark is None:
-            for event in thought.cut():
+        thought = Thought(
+            self._tools, functools.partial(record.say, Reasoning if self._reasoning else Text)
+        )
+        end = yield from read_thought(
+            self._source,
+            self._marks,
+            ends_of(mark),
+            lambda text: thought.take(calls.feed(text)),
+        )
+        thought.take(calls.flush())
+        if end is None:
+            for event in thought.calls():
                 record.event(event)
         else:
-            thought.end()
-            record.say(THINK_TAG if self._reasoning else Text, mark.raw)
+            thought.drop()
+            record.say(THINK_TAG if self._reasoning else Text, end.raw)
         record.any_text = record.any_text or not self._reasoning
         record.any_block = record.any_block or self._reasoning
         record.at_line_start = False

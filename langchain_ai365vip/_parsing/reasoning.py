@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Set
-from typing import Final, Protocol
+from typing import Final
 
 from langchain_ai365vip._parsing.events import Call, Event, InvalidCall, Text
 from langchain_ai365vip._parsing.marks import (
@@ -16,13 +16,12 @@ from langchain_ai365vip._parsing.marks import (
 )
 from langchain_ai365vip._parsing.source import Pull, Source
 
-OPENED: Final = frozenset(THOUGHT_ENDS.values()) - {"<|end|>"}
-"""The marks that end reasoning whose own opening mark is not known."""
+_OPENED: Final = frozenset(THOUGHT_ENDS.values()) - {"<|end|>"}
 
 
-def ends_of(begin: Found) -> Set[str]:
-    """Return the marks that end reasoning which began with a mark."""
-    return {THOUGHT_ENDS.get(begin.mark, "</think>")}
+def ends_of(begin: Found | None) -> Set[str]:
+    """Return the marks that end reasoning which began with a mark; None if that is not known."""
+    return {THOUGHT_ENDS.get(begin.mark, "</think>")} if begin else _OPENED
 
 
 def read_thought(
@@ -47,49 +46,21 @@ def read_thought(
     return None
 
 
-class Reader(Protocol):
-    """Reads calls out of a text that arrives in pieces."""
-
-    def feed(self, text: str) -> list[Event]:
-        """Read the next piece."""
-
-    def flush(self) -> list[Event]:
-        """End the text."""
-
-
 class Thought:
     """Reasoning while it arrives: which calls stand at its end, and are more than thoughts.
 
     Args:
-        calls: Reads the calls in it.
         bound: The names of the tools: a call of any other is a thought.
         say: Takes up what is only a thought, as soon as that is clear.
     """
 
-    def __init__(self, calls: Reader, bound: Collection[str], say: Callable[[str], object]) -> None:
-        self._calls = calls
+    def __init__(self, bound: Collection[str], say: Callable[[str], object]) -> None:
         self._bound = bound
         self._say = say
         self._last: list[Event] = []  # a call, and what stands behind it
 
-    def feed(self, text: str) -> None:
-        """Read the next piece."""
-        self._take(self._calls.feed(text))
-
-    def end(self) -> None:
-        """End it by its mark: all of it was a thought."""
-        self._take(self._calls.flush())
-        self._drop()
-
-    def cut(self) -> list[Event]:
-        """End it without a mark; return the whole calls at its end, and what is around them."""
-        self._take(self._calls.flush())
-        named = [event.name for event in self._last if isinstance(event, Call)]
-        if not all(name in self._bound for name in named):
-            self._drop()
-        return self._last
-
-    def _take(self, events: Iterable[Event]) -> None:
+    def take(self, events: Iterable[Event]) -> None:
+        """Note what was read of it, as if it were a reply."""
         for event in events:
             if self._last or isinstance(event, Call):
                 self._last.append(event)
@@ -97,9 +68,17 @@ class Thought:
                 self._say(event.raw)
             is_more = isinstance(event, Text) and bool(event.text.strip())
             if is_more or isinstance(event, InvalidCall):
-                self._drop()
+                self.drop()
 
-    def _drop(self) -> None:
+    def calls(self) -> list[Event]:
+        """Return the whole calls at its end, and what is around them."""
+        named = [event.name for event in self._last if isinstance(event, Call)]
+        if not all(name in self._bound for name in named):
+            self.drop()
+        return self._last
+
+    def drop(self) -> None:
+        """Take the calls at its end for thoughts."""
         for event in self._last:
             self._say(event.raw)
         self._last = []

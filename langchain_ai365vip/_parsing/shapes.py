@@ -39,6 +39,7 @@ _NO_TAG = re.compile(r"[^<]*")
 _LINE = re.compile(r"[^<\n`]*")
 _SEPARATORS = re.compile(r"[\s,;]*")
 _CLOSE: Final = frozenset({Kind.CLOSE, Kind.END, Kind.HALF})
+_NEXT: Final = frozenset({Kind.OPEN, Kind.HEAD, Kind.CLOSE, Kind.END, Kind.RESULT})
 _ARGS: Final = frozenset({Kind.ARGS, Kind.KEY, Kind.HEAD, Kind.CLOSE, Kind.CUT})
 _PAIRED: Final = re.compile(r"<[a-z]+>|<.*:.*>")
 
@@ -179,20 +180,33 @@ class CallReader:
         char = yield from self._source.peek()
         if char in ("{", "["):
             return (yield from self._bracket())
+        if not (fence or char):
+            return self._cut(None) if at_start else Read()
         if not fence:
-            if not char:
-                return self._cut(None) if at_start else Read()
-            inner = yield from self._marks.read(
-                {Kind.OPEN, Kind.HEAD, Kind.CLOSE, Kind.END, Kind.RESULT}
-            )
-            if inner is not None:
-                return (yield from self._marked(inner, at_start))
-            read = yield from self._by_name(at_start)
-            if read.items:
+            read = yield from self._unfenced(at_start)
+            if isinstance(read, Found) or read.items or read.empty:
                 return read
         if at_start and _PAIRED.fullmatch(mark.mark):
             return (yield from self._rest())
         return Read()
+
+    def _unfenced(self, at_start: bool) -> Pull[Read | Found]:
+        """Read what begins with another mark, or a name; within a line, only a bound one."""
+        mark = yield from self._marks.read(_NEXT)
+        if mark is None:
+            name = "" if at_start else (yield from self._marks.bare_name())
+            if at_start or self._is_bound(name):
+                name += yield from self._source.collect(NAME)
+            named = name and (at_start or self._is_bound(name))
+            return (yield from self._named(name)) if named else Read()
+        if Kind.HEAD in mark.kinds:
+            self._wrapped, self._depth = True, 2
+            return (yield from self._behind_name(mark.name, headed=True))
+        if Kind.OPEN in mark.kinds:
+            return mark
+        if Kind.CLOSE not in mark.kinds:
+            self._source.back(mark.raw)
+        return Read(empty=at_start)
 
     def _fence(self) -> Pull[bool]:
         """Take white space, and the line that opens a fence."""
@@ -205,17 +219,6 @@ class CallReader:
         yield from self._source.collect(SPACE)
         self._fenced = True
         return True
-
-    def _marked(self, mark: Found, at_start: bool) -> Pull[Read | Found]:
-        """Read on behind a mark that follows the first one at once."""
-        if Kind.HEAD in mark.kinds:
-            self._wrapped, self._depth = True, 2
-            return (yield from self._behind_name(mark.name, headed=True))
-        if Kind.OPEN in mark.kinds:
-            return mark
-        if Kind.CLOSE not in mark.kinds:
-            self._source.back(mark.raw)
-        return Read(empty=at_start)
 
     # --- JSON -------------------------------------------------------------------------------
 
@@ -247,15 +250,6 @@ class CallReader:
         return (yield from self._ended(read_named(name, value.text, self._tools, value.escaped)))
 
     # --- a name in front --------------------------------------------------------------------
-
-    def _by_name(self, at_start: bool) -> Pull[Read]:
-        """Read what begins with a name; within a line, only that of a bound tool counts."""
-        name = "" if at_start else (yield from self._marks.bare_name())
-        if at_start or self._is_bound(name):
-            name += yield from self._source.collect(NAME)
-        if not name or not (at_start or self._is_bound(name)):
-            return Read()
-        return (yield from self._named(name))
 
     def _named(self, name: str) -> Pull[Read]:
         """Read on behind a name that is no part of a mark."""
@@ -382,10 +376,8 @@ class CallReader:
         name = broken.removeprefix("print(").partition("(")[0]
         if broken and not self._is_bound(name):
             return Read()
-        if broken and (yield from self._source.more()):
-            return (yield from self._torn(name))
         if broken:
-            return self._cut(name, *readings)
+            return (yield from self._torn(name, *readings))
         if not readings:
             return (yield from self._stopped((yield from self._source.collect(NAME))))
         known = any(reading.name in self._tools for reading in readings)
@@ -395,11 +387,10 @@ class CallReader:
 
     def _braces(self, name: str) -> Pull[Read]:
         """Read an object of bare keys."""
-        found = yield from self._literals.braces()
-        if found is None:
-            more = yield from self._source.more()
-            return (yield from self._torn(name)) if more else self._cut(name)
-        return (yield from self._ended(read_braces(name, *found, self._tools)))
+        text, marked, whole = yield from self._literals.braces()
+        if whole:
+            return (yield from self._ended(read_braces(name, text, marked, self._tools)))
+        return (yield from self._torn(name))
 
     # --- where it stops ---------------------------------------------------------------------
 
@@ -446,8 +437,10 @@ class CallReader:
         reading = Reading(name, {}, self._source.held, CUT_OFF)
         return Read([Item([*before, reading], self._source.at, cut_off=True)])
 
-    def _torn(self, name: str) -> Pull[Read]:
-        """Read on to the mark that ends a broken call, or to the next one."""
+    def _torn(self, name: str, *before: Reading) -> Pull[Read]:
+        """Read on to the mark that ends a broken call, or to the next one, if one follows."""
+        if not (yield from self._source.more()):
+            return self._cut(name, *before)
         while (yield from self._source.more()):
             yield from self._source.collect(_NO_TAG)
             mark = yield from self._marks.read({Kind.CLOSE, Kind.OPEN, Kind.HEAD, Kind.RESULT})
@@ -457,7 +450,7 @@ class CallReader:
             if (yield from self._source.more()):
                 self._source.take()
         name = bound_name(name, self._tools)
-        return (yield from self._ended(Reading(name, {}, self._source.held, TORN)))
+        return (yield from self._ended(*before, Reading(name, {}, self._source.held, TORN)))
 
     def _rest(self) -> Pull[Read]:
         """Read on to the mark's end, if it comes before an empty line: no prose has both."""

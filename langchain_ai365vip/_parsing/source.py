@@ -37,7 +37,7 @@ class Source:
         self.ended = False
         self.at = 0
         self.scanned = 0
-        self._held: list[str] | None = None
+        self._held: list[str] = []
 
     def feed(self, piece: str) -> None:
         """Go on with the next piece; the one before was taken as a whole."""
@@ -47,14 +47,10 @@ class Source:
         """Begin to note what is taken; `taken` was taken before and is a part of it."""
         self._held = [taken]
 
-    def let_go(self) -> None:
-        """Note no more of what is taken: it was passed on."""
-        self._held = None
-
     @property
     def held(self) -> str:
         """What was taken since `hold`."""
-        self._held = ["".join(self._held or ())]
+        self._held = ["".join(self._held)]
         return self._held[0]
 
     def more(self) -> Pull[bool]:
@@ -77,8 +73,7 @@ class Source:
         self.pos += 1
         self.at += 1
         self.scanned += 1
-        if self._held is not None:
-            self._held.append(char)
+        self._held.append(char)
         return char
 
     def run(self, pattern: re.Pattern[str], sink: Callable[[str], object]) -> Pull[None]:
@@ -88,8 +83,7 @@ class Source:
             end = found.end() if found is not None else self.pos
             if end > self.pos:
                 text = self.piece[self.pos : end]
-                if self._held is not None:
-                    self._held.append(text)
+                self._held.append(text)
                 self.at += len(text)
                 self.scanned += len(text)
                 self.pos = end

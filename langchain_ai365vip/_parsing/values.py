@@ -38,14 +38,6 @@ def from_texts(texts: Mapping[str, str], schema: Any) -> dict[str, Any]:
     return values
 
 
-def from_json(text: str) -> Any:
-    """Return the value of a JSON text; the text where it is none."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-
-
 def from_data(text: str) -> Any:
     """Read a list or an object, in JSON, in Python or as tags in tags; None if it is none."""
     for read in (json.loads, _literal, _from_tags):
