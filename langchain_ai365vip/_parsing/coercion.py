@@ -58,8 +58,8 @@ def coerce(value: Any, schema: Any) -> Any:
 def coerce_fields(texts: Mapping[str, str], schema: Any) -> dict[str, Any]:
     """Read the arguments of a call that stand as text between tags.
 
-    Where there is only text, `null` is null for each field that may be null, even if it may be
-    a string, too. All else is as in `coerce`.
+    Where there is only text, JSON's null, lists and objects are what they say for each field
+    that may be that, even if it may be a string, too. All else is as in `coerce`.
 
     Args:
         texts: The text of each argument, by name.
@@ -69,10 +69,7 @@ def coerce_fields(texts: Mapping[str, str], schema: Any) -> dict[str, Any]:
         The arguments; they may still be invalid, see `schema_errors`.
     """
     reader = _Reader(schema)
-    given = {
-        name: None if _is_null(text) and reader.may_be_null(name) else text
-        for name, text in texts.items()
-    }
+    given = {name: reader.written(name, text) for name, text in texts.items()}
     result: dict[str, Any] = reader.read(given, "#")
     return result
 
@@ -94,12 +91,17 @@ class _Reader:
         # By the identity of the value, which the entry keeps alive.
         self._done: dict[tuple[int, str], tuple[Any, Any]] = {}
 
-    def may_be_null(self, name: str, pointer: str = "#") -> bool:
-        """Say whether a field of an object may be null."""
+    def written(self, name: str, text: str) -> Any:
+        """Return the null, list or object that a field's text is, where the field may be that."""
+        readings = [None] if _is_null(text) else _json_readings(text.strip(), object)
+        return next((value for value in readings if self._may_be(value, name, "#")), text)
+
+    def _may_be(self, value: Any, name: str, pointer: str) -> bool:
         schema, places = lookup(pointer, self._schema), list(self._places(name, pointer))
         if not places and isinstance(schema, Mapping) and isinstance(schema.get("$ref"), str):
-            return schema["$ref"] != pointer and self.may_be_null(name, unquote(schema["$ref"]))
-        return bool(places) and all(self._fits(None, place) for place in places)
+            ref = unquote(schema["$ref"])
+            return ref != pointer and self._may_be(value, name, ref)
+        return bool(places) and all(self._fits(value, place) for place in places)
 
     def read(self, value: Any, pointer: str) -> Any:
         """Bring a value to the types of a part of the schema."""

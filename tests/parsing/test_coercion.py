@@ -263,6 +263,18 @@ def test_null_between_tags_is_null_where_the_field_may_be_null() -> None:
     assert coerce({"country": "null"}, PLACE) == {"country": "null"}
 
 
+def test_json_between_tags_is_a_list_or_an_object_where_the_field_may_be_that() -> None:
+    either = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+    schema = {"properties": {"urls": either, "text": {"type": "string"}}}
+    assert coerce_fields({"urls": '["a"]', "text": '["a"]'}, schema) == {
+        "urls": ["a"],
+        "text": '["a"]',
+    }
+    assert coerce_fields({"urls": "[1]"}, schema) == {"urls": "[1]"}
+    # In JSON, a text is a text here, too.
+    assert coerce({"urls": '["a"]'}, schema) == {"urls": '["a"]'}
+
+
 def test_texts_between_tags_that_do_not_fit_stay_as_they_are() -> None:
     texts = {"city": "Rome", "days": "soon", "tags": "a,b", "other": "1"}
     assert coerce_fields(texts, PLACE) == texts
