@@ -32,7 +32,7 @@ def object_schema(schema: Mapping[str, Any] | type) -> JsonSchema:
         ValueError: It is none of these.
     """
     if isinstance(schema, Mapping) and not is_tool(schema):
-        return {"title": "output", **tidied(_rooted(copy.deepcopy(dict(schema))))}
+        return {"title": "output", **tidied(copy.deepcopy(dict(schema)))}
     function = schema.get("function", schema) if isinstance(schema, Mapping) else schema
     described = _described(function)
     if described is None:
@@ -91,9 +91,10 @@ def is_tool(schema: Mapping[str, Any]) -> bool:
 
 def titled(schema: Any) -> Any:
     """Return a JSON schema with a title, which LangChain asks for; all else as it is."""
-    if isinstance(schema, Mapping) and not is_tool(schema) and not schema.get("title"):
-        return {**schema, "title": "output"}
-    return schema
+    if not isinstance(schema, Mapping) or is_tool(schema):
+        return schema
+    rooted = _rooted(schema)
+    return {**rooted, "title": rooted.get("title") or "output"}
 
 
 def unwrapped(schema: Any) -> tuple[Any, bool | None]:
@@ -135,7 +136,10 @@ def _described(source: Any) -> tuple[str, str, JsonSchema] | None:
 
 def _described_schema(source: Mapping[str, Any]) -> tuple[str, str, JsonSchema] | None:
     source, _ = unwrapped(source)
-    if is_tool(source) or "name" in source or not isinstance(source.get("title"), str):
+    if is_tool(source) or "name" in source:
+        return None
+    source = _rooted(source)
+    if not isinstance(source.get("title"), str):
         return None
     schema = object_schema(source)
     return schema.pop("title"), schema.pop("description", ""), schema or _nothing()
@@ -145,7 +149,7 @@ def _described_tool(tool: BaseTool) -> tuple[str, str, JsonSchema] | None:
     if isinstance(tool, Tool):  # takes one text, to which core gives a name
         return None
     source = tool.tool_call_schema
-    schema = copy.deepcopy(source) if isinstance(source, dict) else _schema_of_class(source)
+    schema = _rooted(source) if isinstance(source, dict) else _schema_of_class(source)
     if schema is None:
         return None
     arguments = {k: v for k, v in schema.items() if k not in ("title", "description")}
@@ -207,12 +211,12 @@ def _mapped(
 
 
 def tidied(schema: Mapping[str, Any]) -> JsonSchema:
-    """Return a schema without the titles that repeat names, which pydantic writes.
+    """Return a schema with its root in one piece, and without the titles that repeat names.
 
     Args:
         schema: A JSON schema; not changed.
     """
-    result: JsonSchema = _mapped(schema, _without_title)
+    result: JsonSchema = _mapped(_rooted(schema), _without_title)
     return result
 
 
@@ -236,13 +240,13 @@ def _closed(schema: JsonSchema, name: str | None) -> JsonSchema:
     return schema
 
 
-def _rooted(schema: JsonSchema) -> JsonSchema:
+def _rooted(schema: Mapping[str, Any]) -> JsonSchema:
     """Put the definition that the root refers to in its place; it is `#` from then on."""
     pointer = schema.get("$ref")
     kind, _, name = pointer.removeprefix("#/").partition("/") if pointer else ("", "", "")
     definitions = schema.get(kind, {})
     if name not in definitions:
-        return schema
+        return dict(schema)
     root = definitions[name]
     rest = {n: part for n, part in definitions.items() if n != name}
     own = {key: value for key, value in schema.items() if key not in ("$ref", kind)}

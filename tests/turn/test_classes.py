@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Any, Optional
 
 import pytest
+from langchain_core.messages import AIMessage
 from langchain_core.tools import BaseTool, StructuredTool, tool
 from langchain_core.utils.function_calling import convert_to_json_schema
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -380,3 +381,38 @@ def test_no_title_that_repeats_a_name_is_shown_wherever_the_schema_comes_from(
     assert '"air_temperature": {"type": "integer"}' in prompt
     assert '"title": {"title": "What is read aloud", "type": "string"}' in prompt
     assert REPORT["properties"]["air_temperature"]["title"] == "Air Temperature"
+
+
+NODE: dict[str, Any] = Node.model_json_schema()  # whose root is a reference
+NODE_ARGUMENTS = {"name": "Node", "parameters": NODE}
+NODE_FORMAT = {"name": "Node", "schema": NODE}
+recursive_by: dict[str, Callable[[ChatAI365VIP], Any]] = {
+    "a tool's schema": lambda model: model.bind_tools([NODE]),
+    "a tool's dict": lambda model: model.bind_tools(
+        [{"type": "function", "function": NODE_ARGUMENTS}]
+    ),
+    "a BaseTool": lambda model: model.bind_tools([Served(name="Node", args_schema=NODE)]),
+    "a dict": lambda model: model.with_structured_output(NODE),
+    "a dict as text": lambda model: model.with_structured_output(NODE, method="json_schema"),
+    "an agent's format": lambda model: model.bind(
+        response_format={"type": "json_schema", "json_schema": NODE_FORMAT}
+    ),
+}
+
+
+@pytest.mark.parametrize("bound", recursive_by.values(), ids=list(recursive_by))
+def test_a_reference_at_the_root_shows_its_properties_wherever_the_schema_comes_from(
+    endpoint: Endpoint, model: ChatAI365VIP, bound: Callable[[ChatAI365VIP], Any]
+) -> None:
+    value = {"name": "a", "children": [{"name": "b"}]}
+    endpoint.pieces = lambda body: [
+        reply("function_calling" if "<tools>" in body["prompt"] else "json_schema", "Node", value)
+    ]
+    found = bound(model).invoke("x")
+    if isinstance(found, AIMessage):
+        found = found.tool_calls[0]["args"] if found.tool_calls else json.loads(found.text)
+    assert found == value
+    prompt = endpoint.bodies[0]["prompt"]
+    assert '"items": {"$ref": "#"}' in prompt
+    assert "$defs" not in prompt
+    assert endpoint.requests == 1
