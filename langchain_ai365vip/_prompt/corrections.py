@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from langchain_ai365vip._prompt.tools import CALL_FORM
+from langchain_ai365vip._prompt.wording import CALL_FORM
 
 
 def ask_for_call(tool_names: Sequence[str]) -> str:

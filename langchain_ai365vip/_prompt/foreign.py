@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from langchain_ai365vip._prompt.tools import to_json
+from langchain_ai365vip._prompt.wording import to_json
 
 Block = Mapping[str, Any]
 

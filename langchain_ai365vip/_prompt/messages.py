@@ -40,12 +40,11 @@ from langchain_ai365vip._prompt.content import (
     spoken,
 )
 from langchain_ai365vip._prompt.foreign import Block, unwrapped
-from langchain_ai365vip._prompt.tools import (
-    Tool,
+from langchain_ai365vip._prompt.tools import Tool, to_openai_tools
+from langchain_ai365vip._prompt.wording import (
     describe_tools,
     read_invalid_call_args,
     to_json,
-    to_openai_tools,
     tool_call_text,
     tool_reminder,
     tool_response_text,

@@ -18,7 +18,7 @@ from langchain_core.outputs import ChatGenerationChunk
 from pydantic import BaseModel
 
 from langchain_ai365vip._parsing.events import Call, Event, InvalidCall, Reasoning
-from langchain_ai365vip._prompt.tools import (
+from langchain_ai365vip._prompt.wording import (
     invalid_call_args,
     read_invalid_call_args,
     tool_call_text,

@@ -11,7 +11,7 @@ from typing import Literal
 
 from langchain_ai365vip._parsing.events import Call, Discard, Event, InvalidCall, Text
 from langchain_ai365vip._parsing.parser import ToolCallParser
-from langchain_ai365vip._prompt.tools import to_json
+from langchain_ai365vip._prompt.wording import to_json
 from langchain_ai365vip._turn.output_schema import Schema
 from langchain_ai365vip._turn.rules import Rules
 from langchain_ai365vip._wire.cutter import ReplyCutter

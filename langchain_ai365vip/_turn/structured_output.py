@@ -25,7 +25,7 @@ from pydantic import BaseModel
 
 from langchain_ai365vip._prompt.classes import reader_of
 from langchain_ai365vip._prompt.schemas import titled, unwrapped
-from langchain_ai365vip._prompt.tools import read_invalid_call_args
+from langchain_ai365vip._prompt.wording import read_invalid_call_args
 from langchain_ai365vip._turn.output_schema import Schema
 from langchain_ai365vip._turn.turn import no_forced_call
 

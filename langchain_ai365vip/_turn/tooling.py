@@ -6,12 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from langchain_ai365vip._prompt.tools import (
-    AUTO,
-    ToolChoice,
+from langchain_ai365vip._prompt.tools import AUTO, ToolChoice, normalise_tool_choice
+from langchain_ai365vip._prompt.wording import (
     describe_schema,
     describe_tools,
-    normalise_tool_choice,
     schema_reminder,
     tool_reminder,
 )

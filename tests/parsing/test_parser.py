@@ -28,7 +28,7 @@ from langchain_ai365vip._parsing.events import (
 )
 from langchain_ai365vip._parsing.json_values import Candidate
 from langchain_ai365vip._parsing.parser import ToolCallParser
-from langchain_ai365vip._prompt.tools import tool_response_text
+from langchain_ai365vip._prompt.wording import tool_response_text
 
 TOOLS: dict[str, dict[str, Any]] = {
     "weather": {

@@ -24,11 +24,13 @@ from langchain_ai365vip._prompt.corrections import (
 from langchain_ai365vip._prompt.tools import (
     AUTO,
     ToolChoice,
+    normalise_tool_choice,
+    to_openai_tools,
+)
+from langchain_ai365vip._prompt.wording import (
     describe_schema,
     describe_tools,
-    normalise_tool_choice,
     schema_reminder,
-    to_openai_tools,
     tool_call_text,
     tool_reminder,
     tool_response_text,

@@ -20,7 +20,8 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_ai365vip import ChatAI365VIP
 from langchain_ai365vip._profiles import model_profile
 from langchain_ai365vip._prompt.messages import count_message_tokens, to_wire
-from langchain_ai365vip._prompt.tools import describe_tools, to_openai_tools, tool_reminder
+from langchain_ai365vip._prompt.tools import to_openai_tools
+from langchain_ai365vip._prompt.wording import describe_tools, tool_reminder
 from langchain_ai365vip._wire import tokens as _tokens
 from langchain_ai365vip._wire.facts import DEFAULT_PROMPT, MODELS, SPECIAL_TOKENS
 from langchain_ai365vip._wire.tokens import (
