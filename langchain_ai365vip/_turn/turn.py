@@ -13,8 +13,8 @@ events of `_parsing` (text, reasoning, calls). What a reply must be (`Rules`) de
 - an object is asked for: it is handed out whole, once it fits its schema; a reply that does
   not fit is answered with what is wrong, once, and then handed out as it is.
 
-A turn sends one correction at most, and none for what `max_tokens` cut. It is part of the turn:
-callbacks see one run, usage counts both requests.
+A turn sends one correction at most, and where `max_tokens` cut only for a call that must come. It
+is part of the turn: callbacks see one run, usage counts both requests.
 
 A stop text ends prose. One inside a call or reasoning is a part of it.
 """
