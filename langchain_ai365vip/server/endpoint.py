@@ -32,11 +32,10 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 logger = logging.getLogger("langchain_ai365vip.server")
 access_logger = logging.getLogger(f"{logger.name}.access")
 
+HEALTH_PATH: Final = "/healthz"
+# Seconds: what a busy endpoint says in Retry-After.
 BUSY_RETRY_AFTER: Final = 1
 SOURCES: Final = web.AppKey("sources", dict[str, TextSource])
-
-
-HEALTH_PATH: Final = "/healthz"
 
 
 class RequestLimits(NamedTuple):
@@ -80,7 +79,7 @@ class Endpoint:
 
     def application(self, *, page: bool) -> web.Application:
         """Make the application, with or without the page at `/`."""
-        app = web.Application(middlewares=[self._guard])
+        app = web.Application(middlewares=[self._logged])
         app[SOURCES] = self._sources
         app.on_response_prepare.append(self._add_headers)
         for path, handlers in self._routes(page=page).items():
@@ -103,7 +102,7 @@ class Endpoint:
         return routes
 
     @web.middleware
-    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def _logged(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Write one line into the access log for each request, without its texts."""
         started, outcome = time.monotonic(), _GONE
         try:
@@ -147,7 +146,7 @@ class Endpoint:
             headers["Vary"] = "Origin"
 
     async def _preflight(self, _: web.Request) -> web.Response:
-        """Let pages of allowed origins send JSON; `_guard` has refused all others."""
+        """Let pages of allowed origins send JSON; `_checked` has refused all others."""
         headers = {
             "Access-Control-Allow-Methods": "POST, PUT",
             "Access-Control-Allow-Headers": "content-type",

@@ -424,6 +424,19 @@ async def test_the_number_of_connections_is_unlimited_by_default(paced: Endpoint
     assert paced.most_open == 150
 
 
+async def test_settings_that_change_with_each_call_do_not_pile_up_connections(
+    endpoint: Endpoint,
+) -> None:
+    for number in range(1, 81):
+        client = AI365VIP(base_url=endpoint.base_url, max_connections=number)
+        reply = await client.open(chat_payload(model="gpt-4o", messages=[]))
+        while await reply.read():
+            pass
+    assert endpoint.connections == 80
+    # Sooner than idle connections close by themselves.
+    assert await asyncio.to_thread(endpoint.wait_until, lambda: endpoint.open_connections < 70, 3)
+
+
 async def test_no_cookie_is_kept_between_calls(endpoint: Endpoint) -> None:
     endpoint.reply_headers = {"Set-Cookie": "session=1; Path=/"}
     # By name: a cookie jar keeps nothing of hosts that are addresses.
