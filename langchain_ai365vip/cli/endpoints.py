@@ -18,7 +18,7 @@ from langchain_ai365vip.cli.terminal import is_terminal, note
 _SEEN_WAIT: Final = 1.0  # seconds before a retry
 _log: Final = logging.getLogger("langchain_ai365vip.requests")
 _SMALL_MODEL: Final = (
-    "This is SmolLM2-135M-Instruct, a very small model: good for trying things out, often wrong."
+    "This is SmolLM2-135M-Instruct, a very small model: for trying out, often wrong."
 )
 
 
