@@ -221,7 +221,8 @@ def _is_half(mark: str, more: Table) -> bool:
 
 @functools.lru_cache(maxsize=64)
 def _of_tools(names: tuple[str, ...]) -> Table:
-    tags = {f"<{name}>": name for name in names}
+    # A tool may be named as a mark is: `think`. The mark stays what it is.
+    tags = {f"<{name}>": name for name in names if not _look(plain(f"<{name}>")).kinds}
     return table([(tag, Kind.TAG) for tag in tags], tags)
 
 

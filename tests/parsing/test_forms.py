@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from langchain_ai365vip._parsing.dialects import FORMS, Form
-from langchain_ai365vip._parsing.events import Call, Discard, Event, InvalidCall, Text
+from langchain_ai365vip._parsing.events import Call, Discard, Event, InvalidCall, Reasoning, Text
 from langchain_ai365vip._parsing.parser import ToolCallParser
 from langchain_ai365vip._parsing.turns import CHANNELS, ENDS, RESULTS, THOUGHTS
 
@@ -207,6 +207,16 @@ def test_tools_and_parameters_may_have_any_name(form: Form) -> None:
     parser = ToolCallParser(OTHERS)
     events = parser.feed(write(form, calls)) + parser.flush()
     assert calls_of(events) == calls
+
+
+def test_a_tool_may_be_named_as_a_mark_is() -> None:
+    text = {"type": "object", "properties": {"thought": {"type": "string"}}}
+    tools = {"think": text, "tool_call": text, "tools": text}
+    calls: Calls = [(name, {"thought": "x"}) for name in tools]
+    parser = ToolCallParser(tools, reasoning=True)
+    events = parser.feed(f"<think>\nHm.\n</think>\n{write(FORMS[0], calls)}") + parser.flush()
+    assert calls_of(events) == calls
+    assert "".join(event.raw for event in events if isinstance(event, Reasoning)) == "Hm.\n"
 
 
 @each_form
