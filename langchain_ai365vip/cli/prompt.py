@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Final
@@ -17,13 +18,15 @@ from prompt_toolkit.output import create_output
 from langchain_ai365vip.cli.terminal import is_terminal, note
 
 _QUOTES: Final = '"""'
+# A message, or what a command is given.
+_QUOTED: Final = re.compile(rf"\s*(/\w+\s+)?{_QUOTES}")
 _keys = KeyBindings()
 
 
 @_keys.add("enter", filter=has_focus(DEFAULT_BUFFER))
 def _send(event: KeyPressEvent) -> None:
     buffer = event.current_buffer
-    if buffer.text.lstrip().startswith(_QUOTES) and buffer.text.count(_QUOTES) % 2:
+    if _QUOTED.match(buffer.text) and buffer.text.count(_QUOTES) % 2:
         buffer.newline(copy_margin=False)
     else:
         buffer.validate_and_handle()

@@ -165,6 +165,11 @@ def test_a_conversation_says_whom_it_asks_and_takes_commands(
     }
 
 
+def test_a_system_prompt_may_have_several_lines(endpoint: Endpoint) -> None:
+    converse(endpoint, '/system """Be\rbrief."""\r', "one\r")
+    assert endpoint.bodies[0]["prompt"] == "Be\nbrief."
+
+
 def test_a_conversation_is_saved_for_its_owner_and_overwrites_nothing(
     endpoint: Endpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
