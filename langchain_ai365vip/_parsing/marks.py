@@ -39,6 +39,7 @@ class Kind:
     CUT = "the beginning of a mark that goes on with a call, at the end of the text"
 
 
+_GO_ON = frozenset({Kind.KEY, Kind.VALUE, Kind.OPEN, Kind.HEAD})
 _MAX_BLANKS = 8  # in a row, within a mark
 _IGNORED = str.maketrans({"\uff5c": "|", **dict.fromkeys("\u2581_ \t\n\r")})
 _NAMESPACE = re.compile(r"(</?)(?:\|?[a-z0-9]{0,16}[:|])(?=[a-z])")
@@ -111,31 +112,29 @@ def table(marks: Iterable[tuple[str, str]], names: Mapping[str, str] | None = No
 
 
 def _marks_of(form: Form) -> Iterator[tuple[str, str]]:
-    is_tag = form.open.endswith("<")
-    if form.open and not is_tag:
-        yield (
-            form.open,
-            Kind.LINE
-            if form.lines
-            else Kind.HEAD
-            if form.head.rstrip().endswith(">")
-            else Kind.OPEN,
-        )
-        yield _slot_end(form.head), Kind.SLOT
     yield form.section[0], Kind.OPEN
-    for mark in (form.section[1], "" if is_tag else form.close):
-        yield mark, Kind.CLOSE
+    yield form.section[1], Kind.CLOSE
+    if not form.open.endswith("<"):  # tags of the tools' own names
+        yield form.open, _kind_of_opening(form)
+        yield _slot_end(form.head), Kind.SLOT
+        yield form.close, Kind.CLOSE
     # Of `<|constrain|>json<|message|>` each part may be left out.
     for mark in re.findall(r"<[^<>]+>[^<>]*|^[^<>]+", form.args):
         yield mark, Kind.ARGS
     for mark in re.findall(r"<[^<>]+>(?=\{name\})|\[\w+\]", form.head):
         yield mark, Kind.ARGS
-    if form.key and not form.key.endswith("<"):
+    if not form.key.endswith("<"):
         yield form.key, Kind.KEY
         yield _slot_end(form.slot), Kind.SLOT
         yield form.end, Kind.FIELD_END
     yield form.value, Kind.VALUE
     yield form.quote, Kind.QUOTE
+
+
+def _kind_of_opening(form: Form) -> str:
+    if form.lines:
+        return Kind.LINE
+    return Kind.HEAD if form.head.rstrip().endswith(">") else Kind.OPEN
 
 
 def _slot_end(slot: str) -> str:
@@ -209,12 +208,7 @@ def _is_half(mark: str, more: Table) -> bool:
     for half in (mark, without_namespace(mark), _IN_SUFFIX.sub(r"\1", mark)):
         wholes = [kinds for whole, kinds in _ALL.kinds.items() if whole.startswith(half)]
         kinds = frozenset().union(*wholes)
-        if kinds & {Kind.CLOSE, Kind.END} and not kinds & {
-            Kind.KEY,
-            Kind.VALUE,
-            Kind.OPEN,
-            Kind.HEAD,
-        }:
+        if kinds & {Kind.CLOSE, Kind.END} and not kinds & _GO_ON:
             return True
     return False
 
