@@ -85,13 +85,6 @@ def assert_whole_where_it_ends(case: dict[str, Any], ends: Iterable[int]) -> Non
             assert call.arguments.items() <= arguments.items(), end
 
 
-@pytest.mark.parametrize("place", range(len(CASES)), ids=list(CASES))
-def test_neither_a_cut_nor_the_end_of_a_reply_changes_a_call(place: int) -> None:
-    case = list(CASES.values())[place]
-    assert_same_at_cuts(case, range(place % 29, len(case["reply"]), 29))
-    assert_whole_where_it_ends(case, range(place % 17, len(case["reply"]), 17))
-
-
 @pytest.mark.thorough
 def test_every_cut_and_every_end_of_a_reply_leave_its_calls_as_they_are() -> None:
     for case in CASES.values():

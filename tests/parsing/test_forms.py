@@ -100,7 +100,7 @@ def test_text_stands_before_and_behind(form: Form) -> None:
 def test_the_end_of_a_reply_completes_no_value(form: Form) -> None:
     """Half of `rm -rf /home/u/x` is another command."""
     reply = write(form, ALL[:2])
-    for end in range(len(form.models) % 3, len(reply), 3):
+    for end in range(len(form.models) % 5, len(reply), 5):
         for (name, arguments), (tool, wanted) in zip(
             calls_of(read(reply[:end])), ALL, strict=False
         ):
@@ -220,9 +220,10 @@ def test_a_tool_may_be_named_as_a_mark_is() -> None:
 
 
 @each_form
-@pytest.mark.parametrize("mark", ["<tool_call>", "<|python_tag|>", "[TOOL_CALLS]", "<invoke>"])
-def test_two_arguments_may_hold_an_opening_mark(form: Form, mark: str) -> None:
-    assert_reads(write(form, call := [("save_note", {"title": mark, "body": f"a{mark}b"})]), call)
+def test_two_arguments_may_hold_an_opening_mark(form: Form) -> None:
+    for mark in ("<tool_call>", "<|python_tag|>", "[TOOL_CALLS]", "<invoke>"):
+        call: Calls = [("save_note", {"title": mark, "body": f"a{mark}b"})]
+        assert_reads(write(form, call), call)
 
 
 @each_form
@@ -231,7 +232,7 @@ def test_the_end_of_a_reply_within_a_call_within_an_argument_completes_no_value(
 ) -> None:
     body = f"Write:\n{write(form, [('run_code', {'code': 'ls', 'lang': 'sh'})])}\nSo."
     reply = write(form, [("save_note", {"title": "t", "body": body})])
-    for end in range(len(form.models) % 2, len(reply), 2):
+    for end in range(len(form.models) % 5, len(reply), 5):
         for _, arguments in calls_of(read(reply[:end])):
             assert arguments.items() <= {"title": "t", "body": body}.items(), reply[:end]
 

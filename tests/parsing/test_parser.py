@@ -925,9 +925,8 @@ def assert_same_at_cuts(reply: str, expected: list[Seen], cuts: Iterable[int]) -
 TRUNCATED = {name for name in REPLIES if name.startswith("cut off")}
 
 
-@pytest.mark.parametrize("name", REPLIES)
-def test_only_a_reply_that_ends_inside_a_call_is_truncated(name: str) -> None:
-    assert parse([REPLIES[name][0]])[2] is (name in TRUNCATED)
+def test_only_a_reply_that_ends_inside_a_call_is_truncated() -> None:
+    assert {name for name, (reply, _) in REPLIES.items() if parse([reply])[2]} == TRUNCATED
 
 
 SYNONYMS = {
@@ -1379,9 +1378,9 @@ GROWING = {
 
 @pytest.mark.parametrize("make", GROWING.values(), ids=list(GROWING))
 def test_reading_is_linear_in_characters_scanned(make: Any) -> None:
-    small, large = scanned(make(10_000), 4), scanned(make(40_000), 4)
+    small, large = scanned(make(5_000), 4), scanned(make(20_000), 4)
     assert large <= 4.2 * small
-    assert large <= 3 * 41_000
+    assert large <= 3 * 21_000
 
 
 def test_a_long_call_costs_at_most_five_of_a_quarter_of_it() -> None:
