@@ -79,10 +79,10 @@ class BareReader:
                 mark = (yield from self._marks.read(_BEHIND)) if items else None
                 if mark is None or mark.kinds & _BEGINS:
                     self._source.back(mark.raw if mark else "")
-                    item = yield from self._item()
-                    if item is None:
+                    found = yield from self._calls_here()
+                    if not found:
                         return read
-                    items.append(item)
+                    items.extend(found)
                 elif Kind.END not in mark.kinds and not fenced:
                     self._source.back(mark.raw)
                     read.closed = True
@@ -98,8 +98,8 @@ class BareReader:
         after = yield from self._source.peek()
         return len(ticks) >= 3 and ("\n" in space or after in ("{", "[", "<", ""))
 
-    def _item(self) -> Pull[Item | None]:
-        """Read one call; None where there is none."""
+    def _calls_here(self) -> Pull[list[Item]]:
+        """Read a call, or several of one list or mark; none where there is none."""
         char = yield from self._source.peek()
         if self._fence and (mark := (yield from self._marks.read(_BEGINS))):
             return (yield from self._marked(mark))
@@ -107,27 +107,24 @@ class BareReader:
             return (yield from self._bracket())
         if self._fence and (char.isalpha() or char == "_"):
             return (yield from self._python())
-        return None
+        return []
 
-    def _marked(self, mark: Found) -> Pull[Item | None]:
+    def _marked(self, mark: Found) -> Pull[list[Item]]:
         read = yield from self._calls.read(mark, at_start=True, wrapped=False)
         bound = all(reading.name in self._tools for reading in read.readings)
-        if not read.items or not bound:
-            return None
-        return Item(read.readings, self._source.at, cut_off=read.cut_off)
+        return read.items if bound else []
 
-    def _bracket(self) -> Pull[Item | None]:
+    def _bracket(self) -> Pull[list[Item]]:
         candidate, start = Candidate(bare=True), self._source.at
         begins = yield from self._begins_like_call()
         if begins is None:
             return (yield from self._python())
         if not begins or (yield from self._json.value(candidate)):
-            return None
+            return []
         stopped = candidate.cut_off and (yield from self._source.more())
         if stopped or not means_call(candidate, self._tools):
-            return None
-        (item,) = items_of(candidate, start, self._tools, ended=True)
-        return item
+            return []
+        return items_of(candidate, start, self._tools, ended=True)
 
     def _begins_like_call(self) -> Pull[bool | None]:
         """Look at JSON as far as the first key that decides; None where it is Python.
@@ -174,14 +171,15 @@ class BareReader:
         self._seen += space + word
         return word
 
-    def _python(self) -> Pull[Item | None]:
-        readings, broken = yield from self._calls.python(bound=True)
+    def _python(self) -> Pull[list[Item]]:
+        items, broken = yield from self._calls.python(bound=True)
         if broken and (yield from self._source.more()):
-            return None
+            return []
         if broken:
-            readings.append(unreadable(broken, self._tools, CUT_OFF))
-        bound = all(reading.name in self._tools for reading in readings)
-        return Item(readings, self._source.at, cut_off=bool(broken)) if readings and bound else None
+            reading = unreadable(broken, self._tools, CUT_OFF)
+            items.append(Item([reading], self._source.at, cut_off=True))
+        bound = all(reading.name in self._tools for reading in Read(items).readings)
+        return items if bound else []
 
 
 def means_call(candidate: Candidate, tools: Tools) -> bool:

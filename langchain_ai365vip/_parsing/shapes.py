@@ -339,7 +339,7 @@ class CallReader:
 
     # --- as code ------------------------------------------------------------------------------
 
-    def python(self, *, bound: bool) -> Pull[tuple[list[Reading], str]]:
+    def python(self, *, bound: bool) -> Pull[tuple[list[Item], str]]:
         """Read calls as Python writes them, in a list perhaps.
 
         Args:
@@ -348,17 +348,17 @@ class CallReader:
         Returns:
             The calls, and a broken one behind them.
         """
-        readings: list[Reading] = []
+        items: list[Item] = []
         while (yield from self._is_call(bound)):
             text, whole = yield from self._literals.call()
             if not whole:
-                return readings, text
-            readings.append(read_python(text, self._tools))
+                return items, text
+            items.append(Item([read_python(text, self._tools)], self._source.at))
             yield from self._source.collect(_SEPARATORS)
             if (yield from self._source.peek()) == "]":
                 self._source.take()
                 break
-        return readings, ""
+        return items, ""
 
     def _is_call(self, bound: bool) -> Pull[bool]:
         """Say whether a name and a bracket follow."""
@@ -372,18 +372,19 @@ class CallReader:
 
     def _python(self) -> Pull[Read]:
         """Read calls as Python writes them, and the mark behind them."""
-        readings, broken = yield from self.python(bound=False)
+        items, broken = yield from self.python(bound=False)
         name = broken.removeprefix("print(").partition("(")[0]
         if broken and not self._is_bound(name):
             return Read()
         if broken:
-            return (yield from self._torn(name, *readings))
-        if not readings:
+            return (yield from self._torn(name, *items))
+        if not items:
             return (yield from self._stopped((yield from self._source.collect(NAME))))
+        readings = Read(items).readings
         known = any(reading.name in self._tools for reading in readings)
         if not known and any(reading.error for reading in readings):
             return Read()  # code
-        return (yield from self._ended(*readings))
+        return (yield from self._marked_off(Read(items)))
 
     def _braces(self, name: str) -> Pull[Read]:
         """Read an object of bare keys."""
@@ -394,17 +395,23 @@ class CallReader:
 
     # --- where it stops ---------------------------------------------------------------------
 
-    def _ended(self, *readings: Reading, close: Found | None = None) -> Pull[Read]:
-        """Return calls of one value, and take the marks behind them: theirs, and that around.
-
-        No more than there must be, so that a call arrives with its last mark.
+    def _ended(self, reading: Reading, *before: Item, close: Found | None = None) -> Pull[Read]:
+        """Return a call that ends here, and take the marks behind it.
 
         Args:
-            readings: The calls.
-            close: A mark behind them that was taken.
+            reading: The call.
+            before: Those before it.
+            close: A mark behind it that was taken.
         """
         end = self._source.at - (len(close.raw) if close else 0)
-        read = Read([Item(list(readings), end)], closed=close is not None)
+        read = Read([*before, Item([reading], end)], closed=close is not None)
+        return (yield from self._marked_off(read))
+
+    def _marked_off(self, read: Read) -> Pull[Read]:
+        """Take the marks behind calls: theirs, and that around.
+
+        No more than there must be, so that a call arrives with its last mark.
+        """
         if self._open.mark in UNCLOSED and not self._fenced:
             return read
         left = self._depth - read.closed
@@ -432,12 +439,12 @@ class CallReader:
             return Read()
         return self._cut(name) if marked or self._is_bound(name) else Read()
 
-    def _cut(self, name: str | None, *before: Reading) -> Read:
+    def _cut(self, name: str | None, *before: Item) -> Read:
         name = name and bound_name(name, self._tools)
         reading = Reading(name, {}, self._source.held, CUT_OFF)
-        return Read([Item([*before, reading], self._source.at, cut_off=True)])
+        return Read([*before, Item([reading], self._source.at, cut_off=True)])
 
-    def _torn(self, name: str, *before: Reading) -> Pull[Read]:
+    def _torn(self, name: str, *before: Item) -> Pull[Read]:
         """Read on to the mark that ends a broken call, or to the next one, if one follows."""
         if not (yield from self._source.more()):
             return self._cut(name, *before)
@@ -450,7 +457,7 @@ class CallReader:
             if (yield from self._source.more()):
                 self._source.take()
         name = bound_name(name, self._tools)
-        return (yield from self._ended(*before, Reading(name, {}, self._source.held, TORN)))
+        return (yield from self._ended(Reading(name, {}, self._source.held, TORN), *before))
 
     def _rest(self) -> Pull[Read]:
         """Read on to the mark's end, if it comes before an empty line: no prose has both."""
