@@ -347,7 +347,7 @@ class ChatAI365VIP(BaseChatModel):
         return self
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set a field, and let core's cache of the serialized form follow."""
+        """Set a field, and drop the serialized form that core keeps in `_serialized`."""
         self.__dict__.pop("_serialized", None)
         super().__setattr__(name, value)
 
@@ -357,7 +357,7 @@ class ChatAI365VIP(BaseChatModel):
         return super().__getstate__()
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        """Refuse the same for deep copies, which pydantic makes in another way."""
+        """Refuse a deep copy as a pickle is refused; pydantic makes it in another way."""
         self._refuse_ssl_context()
         return super().__deepcopy__(memo)
 
@@ -410,7 +410,7 @@ class ChatAI365VIP(BaseChatModel):
         params = super()._get_ls_params(stop=self.stop if stop is None else stop, **kwargs)
         # Equal to response_metadata["model_provider"]: middleware compares the two.
         params["ls_provider"] = PROVIDER
-        # Core shows the model's own where a call says that there is none.
+        # A call's None means that nothing is sent; core takes it for "not given".
         if kwargs.get("temperature", 0) is None:
             params.pop("ls_temperature", None)
         if kwargs.get("max_tokens", 0) is None:
@@ -553,11 +553,11 @@ class ChatAI365VIP(BaseChatModel):
                 refused when they are used.
         """
         bound = to_openai_tools(tools, strict=strict)
-        normalise_tool_choice(tool_choice, [tool["function"]["name"] for tool in bound])
+        names = [tool["function"]["name"] for tool in bound]
+        normalise_tool_choice(tool_choice, names)  # raises for one that there is not
         settings = {"tool_choice": tool_choice, "parallel_tool_calls": parallel_tool_calls}
         given = {name: value for name, value in settings.items() if value is not None}
-        # Those that have only a schema are judged here: LangChain does not check them.
-        names = [tool["function"]["name"] for tool in bound]
+        # LangChain checks their arguments; those of the others, by their schema, are checked here.
         classes = [name for name, tool in zip(names, tools, strict=True) if has_class(tool)]
         return self.bind(tools=bound, tools_with_class=classes, **given, **kwargs)
 
@@ -595,7 +595,8 @@ class ChatAI365VIP(BaseChatModel):
             call) or LangChain's `OutputParserException` (a text), in streams too.
 
         Raises:
-            ValueError: A method that there is not, or no schema where one is needed.
+            ValueError: A method that there is not, no schema where one is needed, tools among
+                the settings, or `partial_objects` with `"function_calling"`.
         """
         return structured_output(
             self,
@@ -694,7 +695,7 @@ class ChatAI365VIP(BaseChatModel):
         """
         await self._client(self.timeout, self.max_retries).aclose()
         if _sync.is_running():
-            # Off this loop: the other one may be busy.
+            # Off this loop: that of the sync methods may be busy.
             await asyncio.to_thread(self.close)
 
     def close(self) -> None:

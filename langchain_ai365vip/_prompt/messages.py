@@ -78,7 +78,7 @@ def to_wire(
     reminder: str = "",
     remind_after: int = REMIND_AFTER,
     note: Note | None = None,
-    strict: bool = True,
+    refuses_images: bool = True,
 ) -> tuple[str, list[WireMessage]]:
     """Turn a conversation into the wire's system prompt and turns.
 
@@ -91,7 +91,7 @@ def to_wire(
         remind_after: From how many characters of turns on a conversation is long; 0
             always appends the reminder.
         note: Told the type of each block of the history for which a line stands.
-        strict: Whether the last human message is refused if it is not all text.
+        refuses_images: Whether the last human message is refused if it is not all text.
 
     Returns:
         The prompt, and the turns. There are none if all messages are system messages:
@@ -107,7 +107,7 @@ def to_wire(
         raise AI365VIPInvalidRequestError(
             "There are no messages to answer. Pass at least one, such as HumanMessage('Hello')."
         )
-    last = _last_human(messages) if strict else None
+    last = _last_human(messages) if refuses_images else None
     conversation = _Conversation(note or _ignore, last)
     for index, message in enumerate(messages):
         conversation.add(message, f"messages[{index}]")
@@ -141,7 +141,7 @@ def count_message_tokens(
         system_prompt=system_prompt,
         instructions=instructions,
         reminder=tool_reminder() if tools else "",
-        strict=False,  # trim_messages counts pieces of a history, which may end anywhere
+        refuses_images=False,  # trim_messages counts pieces of a history, which may end anywhere
     )
     return count_wire_tokens(prompt, turns, count)
 

@@ -70,7 +70,7 @@ def _conversation(
         system_prompt=settings["system_prompt"],
         instructions=tooling.instructions(),
         reminder=tooling.reminder(),
-        remind_after=0 if tooling.is_strict else REMIND_AFTER,
+        remind_after=0 if tooling.has_form else REMIND_AFTER,
         note=functools.partial(_log_not_shown, settings["model"]),
     )
     prompt, turns, escaped = check_special_tokens(prompt, turns, settings["special_tokens"])

@@ -65,7 +65,7 @@ class Tooling:
         )
 
     @property
-    def is_strict(self) -> bool:
+    def has_form(self) -> bool:
         """Whether the reply must have a form: then the rule is repeated at once."""
         return self.choice.forced or self.as_text
 
