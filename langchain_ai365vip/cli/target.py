@@ -68,7 +68,10 @@ class Target:
         ),
     ] = None
     ca_bundle: Annotated[
-        str | None, typer.Option(metavar="FILE", help="PEM file of authorities to trust.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", exists=True, dir_okay=False, help="PEM file of authorities to trust."
+        ),
     ] = None
     timeout: Annotated[
         float | None,
@@ -78,7 +81,7 @@ class Target:
     def settings(self) -> dict[str, Any]:
         """Return the arguments of `ChatAI365VIP` that were given."""
         return {
-            name: value
+            name: str(value) if isinstance(value, Path) else value
             for name, value in vars(self).items()
             if value is not None and name not in ("local", "gguf")
         }

@@ -210,6 +210,7 @@ def fails(): raise RuntimeError("not\\nnow")
     [
         ("chta", 2, "No such command 'chta'"),
         ("chat Hi --modle m", 2, "--modle"),
+        ("chat Hi --ca-bundle none.pem", 2, "none.pem"),
         ("chat Hi there", 2, "unexpected extra argument"),
         ("chat Hi --temperature hot", 2, "--temperature"),
         ("chat Hi --base-url nowhere", 2, "must be an http:// or https:// address"),
