@@ -9,6 +9,7 @@ import asyncio
 import inspect
 import sys
 import uuid
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import suppress
 from typing import Any, Final, Literal, get_origin
@@ -187,34 +188,42 @@ class _GraphText:
     """
 
     def __init__(self) -> None:
-        self._last_id: object = None
-        self._ids: set[object] = set()
-        self._said: list[str] = []
+        self._said: defaultdict[object, str] = defaultdict(str)  # by the message's id
+        self._last: object = None
         self._begun = False
 
     def __call__(self, output: tuple[str, Any]) -> str:
         mode, value = output
         if mode == "messages":
-            return self._piece(value[0])
+            message = value[0]
+            # Tool results and the user's own messages are none of the answer.
+            return self._say(message.id, message) if isinstance(message, AIMessage) else ""
         state = value.get("messages") if isinstance(value, dict) else None
         answers = _answers(state) if isinstance(state, list) else []
         begun, self._begun = self._begun, True
-        return "".join(map(self._piece, self._unsaid(answers))) if begun else ""
+        return "".join(self._unsaid(answers)) if begun else ""
 
-    def _unsaid(self, answers: list[AIMessage]) -> list[AIMessage]:
-        said = "".join(self._said)
-        return [each for each in answers if each.id not in self._ids and str(each.text) not in said]
+    def _unsaid(self, answers: list[AIMessage]) -> Iterator[str]:
+        """Yield what was not said yet: a node may write what it streamed, with another id."""
+        written = {each.id for each in answers if each.id}
+        said = Counter(text for name, text in self._said.items() if name not in written)
+        for each in answers:
+            if each.id and each.id in self._said:
+                continue
+            text = text_of(each)
+            if said[text]:
+                said[text] -= 1
+            else:
+                yield self._say(each.id or object(), each)
 
-    def _piece(self, message: BaseMessage) -> str:
-        if not isinstance(message, AIMessage):
-            return ""  # tool results and the user's own messages
+    def _say(self, name: object, message: AIMessage) -> str:
         text = text_of(message)
         if not text:
             return ""
-        before, self._last_id = self._last_id, message.id
-        self._ids |= {message.id} - {None}
-        self._said.append(text)
-        return text if before in (None, message.id) else "\n\n" + text
+        begins = not self._said or name == self._last
+        self._last = name
+        self._said[name] += text
+        return text if begins else "\n\n" + text
 
 
 def _answers(state: list[Any]) -> list[AIMessage]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import operator
 import re
 import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from langchain.agents import create_agent
@@ -24,6 +25,7 @@ from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableLambda
 from langgraph.graph import START, MessagesState, StateGraph
+from typing_extensions import TypedDict
 
 from langchain_ai365vip import errors
 from langchain_ai365vip.server import create_app
@@ -180,9 +182,15 @@ def _agent() -> Any:
     return create_agent(ScriptedModel(script=script), tools=[_weather])
 
 
-def _graph(*nodes: Any) -> Any:
+class PlainState(TypedDict):
+    """Messages as the nodes write them, without the reducer that gives them ids."""
+
+    messages: Annotated[list[Any], operator.add]
+
+
+def _graph(*nodes: Any, state: Any = MessagesState) -> Any:
     """Make a graph of nodes, one after the other, as LangGraph's first pages show it."""
-    graph = StateGraph(MessagesState)
+    graph = StateGraph(state)
     for number, node in enumerate(nodes):
         graph.add_node(f"node {number}", node)
         graph.add_edge(f"node {number - 1}" if number else START, f"node {number}")
@@ -238,6 +246,14 @@ SERVED: dict[str, tuple[Any, list[str]]] = {
             _writes({"role": "ai", "content": "a"}), _writes(("ai", "b")), _writes(AIMessage("c"))
         ),
         ["a", "\n\nb", "\n\nc"],
+    ),
+    "graph that writes a part of what it has said": (
+        lambda: _graph(_writes(("ai", "yes, it is")), _writes(("ai", "yes"))),
+        ["yes, it is", "\n\nyes"],
+    ),
+    "graph of a state without ids": (
+        lambda: _graph(_writes(("ai", "a")), _writes(("ai", "b")), state=PlainState),
+        ["a", "\n\nb"],
     ),
     "graph that writes what its model streamed": (
         lambda: _graph(_copies),
