@@ -52,17 +52,17 @@ def output() -> TextIO:
 @contextlib.contextmanager
 def typing_unseen() -> Iterator[None]:
     """Keep a terminal from showing what is typed, Ctrl-C as `^C`, in the midst of a drawing."""
-    try:
+    with contextlib.suppress(ImportError):  # there is none on Windows
         import termios
-
+    try:
         keyboard = sys.stdin.fileno()
-        before = termios.tcgetattr(keyboard)
         in_front = os.tcgetpgrp(keyboard) == os.getpgrp()  # another process may not change it
-    except (ImportError, AttributeError, OSError, termios.error):
+    except (AttributeError, OSError, ValueError):
         in_front = False  # no terminal
     if not in_front:
         yield
         return
+    before = termios.tcgetattr(keyboard)
     # Nor does Ctrl-C drop what is on its way to the screen.
     local = before[3] & ~termios.ECHO | termios.NOFLSH
     termios.tcsetattr(keyboard, termios.TCSANOW, [*before[:3], local, *before[4:]])
