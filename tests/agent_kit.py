@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.tools import tool
-from pydantic import BaseModel
+from pydantic import BaseModel, field_validator
 
 from tests.endpoint import Endpoint, Pieces
 
@@ -43,6 +43,17 @@ LOOKING_UP: tuple[Pieces, Pieces] = (
 def weather(city: str) -> str:
     """Look up the weather of a city."""
     return f"Sunny in {city}."
+
+
+class Tags(BaseModel):
+    """Tags, in a list or in one text with commas."""
+
+    tags: list[str]
+
+    @field_validator("tags", mode="before")
+    @classmethod
+    def split(cls, value: Any) -> Any:
+        return value.split(",") if isinstance(value, str) else value
 
 
 class Report(BaseModel):

@@ -16,13 +16,14 @@ import pytest
 from langchain_core.messages import AIMessage
 from langchain_core.tools import BaseTool, StructuredTool, tool
 from langchain_core.utils.function_calling import convert_to_json_schema
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 from pydantic.v1 import BaseModel as BaseModelV1
 from pydantic.v1 import validator
 from typing_extensions import NotRequired, TypedDict
 
 from langchain_ai365vip import ChatAI365VIP
 from langchain_ai365vip.errors import AI365VIPOutputError
+from tests.agent_kit import Tags
 from tests.endpoint import Endpoint, in_turn
 
 METHODS = ("function_calling", "json_schema", "json_mode")
@@ -31,17 +32,6 @@ METHODS = ("function_calling", "json_schema", "json_mode")
 @pytest.fixture
 def model(endpoint: Endpoint) -> ChatAI365VIP:
     return ChatAI365VIP(model="m", base_url=endpoint.base_url)
-
-
-class Tags(BaseModel):
-    """Splits what is written with commas."""
-
-    tags: list[str]
-
-    @field_validator("tags", mode="before")
-    @classmethod
-    def split(cls, value: Any) -> Any:
-        return value.split(",") if isinstance(value, str) else value
 
 
 class City(BaseModel):

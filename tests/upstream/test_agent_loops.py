@@ -10,10 +10,10 @@ from langchain.agents import create_agent
 from langchain.agents.structured_output import ProviderStrategy, ToolStrategy
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.tools import tool
-from pydantic import BaseModel, Field, field_validator
+from pydantic import Field, field_validator
 
 from langchain_ai365vip import ChatAI365VIP
-from tests.agent_kit import ASK, CALL, OBJECT, REPORT, Report, weather
+from tests.agent_kit import ASK, CALL, OBJECT, REPORT, Report, Tags, weather
 from tests.endpoint import Endpoint, in_turn
 
 UNKNOWN = CALL.replace('"weather"', '"get_weather"')
@@ -183,17 +183,6 @@ def test_with_the_provider_strategy_an_object_is_one_as_text_or_as_a_call(
     last = state["messages"][-1]
     assert (json.loads(last.text), last.tool_calls) == (json.loads(OBJECT), [])
     assert endpoint.requests == 2
-
-
-class Tags(BaseModel):
-    """Tags, in a list or in one text."""
-
-    tags: list[str]
-
-    @field_validator("tags", mode="before")
-    @classmethod
-    def split(cls, value: Any) -> Any:
-        return value.split(",") if isinstance(value, str) else value
 
 
 def test_the_class_of_a_tool_strategy_judges_what_the_model_wrote(
