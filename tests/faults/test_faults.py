@@ -38,7 +38,14 @@ LANGCHAINS: dict[type[errors.AI365VIPError], type[core.ModelError]] = {
 PATIENT = Timeout(connect=60, first_byte=60, between_bytes=60)
 
 
-@pytest.mark.parametrize("way", WAYS)
+# `ainvoke` and `stream` fold and bridge what these two read.
+@pytest.mark.parametrize(
+    "way",
+    [
+        pytest.param(way, marks=[] if way in ("invoke", "astream") else [pytest.mark.thorough])
+        for way in WAYS
+    ],
+)
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_a_fault_has_its_one_outcome_in_every_way_of_calling(
     fault: Fault, way: str, model: Callable[..., ChatAI365VIP]

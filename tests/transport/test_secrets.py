@@ -199,7 +199,7 @@ def _check_error(error: BaseException | None) -> None:
     assert _leaked(pickle.dumps(error).decode("latin-1")) == []
 
 
-@pytest.mark.parametrize("way", ["invoke", "astream"])
+@pytest.mark.parametrize("way", [pytest.param("invoke", marks=pytest.mark.thorough), "astream"])
 @pytest.mark.parametrize(
     "fault", [fault for fault in FAULTS if fault.error], ids=lambda fault: fault.name
 )
