@@ -132,6 +132,16 @@ WAYS: dict[str, Way] = {
     "astream_events-v3": by_aevents,
 }
 every_way = pytest.mark.parametrize("call", WAYS.values(), ids=WAYS)
+# What is judged before a way of calling matters: in two of them, and in the others thoroughly.
+two_ways = pytest.mark.parametrize(
+    "call",
+    [
+        pytest.param(
+            way, id=name, marks=[] if name in ("invoke", "astream") else [pytest.mark.thorough]
+        )
+        for name, way in WAYS.items()
+    ],
+)
 HI = Request([("user", "Hi")])
 UNNAMED = replace(HI, model="gpt-3.5-turbo")  # of a model that was given no name
 HELLO: Gist = [("text", "Hello there!"), ("end", "stop")]
@@ -673,7 +683,7 @@ async def test_a_calls_setting_out_of_range_is_a_clear_error(
     assert endpoint.connections == 0
 
 
-@every_way
+@two_ways
 @pytest.mark.parametrize(
     ("setting", "value"),
     [
