@@ -22,34 +22,60 @@ INSIDE = """selector => {
 }"""
 
 
+def paragraphs(number: int) -> list[str]:
+    return [f"paragraph {index} of some length\n\n" * 5 for index in range(number)]
+
+
+async def grow(page: Any, paced: Paced, number: int) -> None:
+    """Let the model write its next piece, and wait until it is shown."""
+    paced.go.put_nowait(None)
+    await page.get_by_text(f"paragraph {number} of").nth(4).wait_for()
+
+
 async def test_a_reply_is_followed_until_one_scrolls_up_and_again_from_the_end(
     browse: Browse,
 ) -> None:
-    paced = Paced(*[f"paragraph {number} of some length\n\n" * 5 for number in range(12)])
+    paced = Paced(*paragraphs(12))
     async with browse(paced.model()) as page:
-
-        async def grow(number: int) -> None:
-            paced.go.put_nowait(None)
-            await page.get_by_text(f"paragraph {number} of").nth(4).wait_for()
-
         # A question of several lines, so that the box shrinks when it is emptied.
         await say(page, "one\ntwo\nthree\nfour")
         for number in range(5):
-            await grow(number)
+            await grow(page, paced, number)
             await page.wait_for_function(AT_END)
         await page.evaluate("log.scrollTop -= 30")
         await page.evaluate("new Promise(requestAnimationFrame)")
         here = await page.evaluate("log.scrollTop")
         for number in range(5, 8):
-            await grow(number)
+            await grow(page, paced, number)
             assert await page.evaluate("log.scrollTop") == here
         await page.evaluate("log.scrollTop = log.scrollHeight")
         await page.evaluate("new Promise(requestAnimationFrame)")
         for number in range(8, 12):
-            await grow(number)
+            await grow(page, paced, number)
             await page.wait_for_function(AT_END)
         await said(page)
         await page.wait_for_function(AT_END)
+
+
+async def test_whoever_scrolls_up_while_the_page_follows_stays_there(browse: Browse) -> None:
+    paced = Paced(*paragraphs(8))
+    async with browse(paced.model()) as page:
+        await say(page, "Hi")
+        for number in range(6):
+            await grow(page, paced, number)
+            await page.wait_for_function(AT_END)
+        # In the frame that shows more of the reply: the browser tells of both scrolls at once.
+        await page.evaluate("""() => new MutationObserver((_, observer) => {
+          observer.disconnect();
+          log.scrollTop -= 30;
+          log.dataset.left = log.scrollTop;
+        }).observe(log, { childList: true, subtree: true })""")
+        await grow(page, paced, 6)
+        left = float(await page.locator("#log[data-left]").get_attribute("data-left"))
+        await page.evaluate("new Promise(requestAnimationFrame)")
+        await grow(page, paced, 7)
+        await said(page)
+        assert await page.evaluate("log.scrollTop") == left
 
 
 async def test_enter_breaks_the_line_on_touch_keyboards(on_phone: Browse) -> None:

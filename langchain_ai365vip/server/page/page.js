@@ -161,7 +161,11 @@ log.onscroll = () => {
   else if (log.scrollTop < top) following = false;
   top = log.scrollTop;
 };
-function follow() { if (following) log.scrollTop = log.scrollHeight; }
+function follow() {
+  if (!following) return;
+  log.scrollTop = log.scrollHeight;
+  top = log.scrollTop; // one event tells of this and of whoever scrolls up in the same frame
+}
 new ResizeObserver(follow).observe(log);
 
 function setRunning(controller) {
