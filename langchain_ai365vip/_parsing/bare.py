@@ -18,7 +18,6 @@ from langchain_ai365vip._parsing.calls import (
     Tools,
     bound_name,
     is_call_shaped,
-    is_definition,
     name_hint,
     unreadable,
 )
@@ -191,4 +190,4 @@ def means_call(candidate: Candidate, tools: Tools) -> bool:
         parsed, _ = read_json(value.text, value.escaped)
     except ValueError:
         return name_hint(value.text, tools) is not None
-    return is_call_shaped(parsed, tools) and not is_definition(parsed)
+    return is_call_shaped(parsed, tools)

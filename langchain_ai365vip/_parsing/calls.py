@@ -82,9 +82,8 @@ def bound_name(name: str, tools: Tools) -> str:
     The name itself, without its prefix, where there is none.
     """
     name = _NUMBERED.sub("", name.strip())
-    for prefix in ("", *NAME_PREFIXES):
-        if name.startswith(prefix) and name[len(prefix) :] in tools:
-            return name[len(prefix) :]
+    if name in tools:
+        return name
     for prefix in NAME_PREFIXES:
         name = name.removeprefix(prefix)
     alike = [tool for tool in tools if tool.casefold() == name.casefold()]

@@ -114,6 +114,7 @@ def test_coercing_leaves_valid_values_equal_and_never_changes_its_input(
 )  # fmt: skip
 def test_a_schema_that_is_none_raises_nothing(schema: Json, value: Json) -> None:
     schema_errors(coerce(value, schema), schema)
+    coerce_fields({"a": json.dumps(value)}, schema)
 
 
 INTEGER = {"type": "integer"}
@@ -273,6 +274,19 @@ def test_json_between_tags_is_a_list_or_an_object_where_the_field_may_be_that() 
     assert coerce_fields({"urls": "[1]"}, schema) == {"urls": "[1]"}
     # In JSON, a text is a text here, too.
     assert coerce({"urls": '["a"]'}, schema) == {"urls": '["a"]'}
+
+
+def test_a_number_between_tags_is_text_where_the_field_may_be_text() -> None:
+    either = {"anyOf": [{"type": "string"}, INTEGER]}
+    assert coerce_fields({"a": "12", "b": "true"}, {"properties": {"a": either, "b": {}}}) == {
+        "a": "12",
+        "b": "true",
+    }
+
+
+@pytest.mark.parametrize("schema", [True, None, {"$ref": "#/$defs/a"}, {"$ref": "#"}])
+def test_texts_without_a_schema_stay_as_they_are(schema: Json) -> None:
+    assert coerce_fields({"a": "null", "b": "[1]"}, schema) == {"a": "null", "b": "[1]"}
 
 
 def test_texts_between_tags_that_do_not_fit_stay_as_they_are() -> None:

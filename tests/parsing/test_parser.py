@@ -969,6 +969,69 @@ def test_a_lone_argument_goes_to_the_only_field() -> None:
     assert read(body, tools=tools) == [("call", "find", {"query": "tea"}, body)]
 
 
+MALFORMED = {
+    "a name alone": '["now"]',
+    "tools' descriptions": '["description"]',
+    "no name": '{"arguments": {"city": "Paris"}}',
+    "an empty name": '{"name": "", "arguments": {}}',
+    "an unknown name and no object": '{"name": "other", "arguments": "x"}',
+    "a broken list, one of whose calls is none": "[{'name': 'now', 'arguments': {}}, {'b': 1}]",
+    "a broken list, beside something": "{'tool_calls': [{'name': 'now'}], 'note': 'a'}",
+}
+
+
+@pytest.mark.parametrize("body", MALFORMED.values(), ids=list(MALFORMED))
+def test_what_stands_in_marks_and_is_no_call_is_not_carried_out(body: str) -> None:
+    (event,) = read(tag(body))
+    assert (event[0], event[-1]) == ("invalid", tag(body))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"arguments": {"city": "Paris"}}',
+        f"[{NOW}, 1]",
+        f'[{NOW}, {{"arguments": {{}}}}]',
+        f'{{"tool_calls": [{NOW}], "note": "a"}}',
+        '{"type": "recipe", "name": "now"}',
+        "```python\nweather(city='x' + y)\nprint(1)\n```",
+        f"```\n{NOW}\n``",
+    ],
+)
+def test_bare_data_that_is_no_call_is_text(body: str) -> None:
+    assert read(body) == [text(body)]
+
+
+def test_a_list_of_tools_in_marks_is_text() -> None:
+    shown = (
+        '{"name": "now", "description": "d", "parameters": {"type": "object", "properties": {}}}'
+    )
+    for reply in (tag(shown), tag(f"[{shown}]")):
+        assert read(reply) == [text(reply)]
+
+
+def test_a_tool_may_be_named_like_a_prefix_or_like_another_in_capitals() -> None:
+    tools: dict[str, dict[str, Any]] = {name: {} for name in ("functions.now", "Now", "now")}
+    for name in tools:
+        body = tag(f'{{"name": "{name}", "arguments": {{}}}}')
+        assert read(body, tools=tools) == [("call", name, {}, body)]
+
+
+def test_an_argument_given_twice_makes_no_call() -> None:
+    field = "<parameter=city>Paris</parameter>"
+    (event,) = read(tag(f"<function=weather>{field}{field}</function>"))
+    assert event[:3] == ("invalid", "weather", "An argument is given twice.")
+
+
+def test_a_mark_may_say_that_an_argument_is_text() -> None:
+    tools = {"find": {"properties": {"query": {"anyOf": [{"type": "string"}, {"type": "null"}]}}}}
+
+    for is_text, value in (("true", "null"), ("false", None)):
+        field = f'<parameter name="query" string="{is_text}">null</parameter>'
+        reply = f'<function_calls><invoke name="find">{field}</invoke></function_calls>'
+        assert read(reply, tools=tools) == [("call", "find", {"query": value}, reply)]
+
+
 def test_without_tools_nothing_is_a_call() -> None:
     for reply in (tag(PARIS), PARIS, f"<tool_response>{PARIS}", f"```json\n{PARIS}\n```"):
         assert read(reply, tools={}) == [text(reply)]
