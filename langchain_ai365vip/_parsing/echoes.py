@@ -49,8 +49,6 @@ class Echoes:
 
     def hold(self, call: str) -> bool:
         """Say whether a call, with its tag where it has one, stands in one of the texts."""
-        if not self._texts:
-            return False
         if self._plain is None:
             self._plain = [_joined(plain(text)) for text in self._texts]
         wanted = _joined(plain(call))

@@ -995,11 +995,20 @@ def test_what_stands_in_marks_and_is_no_call_is_not_carried_out(body: str) -> No
         f'{{"tool_calls": [{NOW}], "note": "a"}}',
         '{"type": "recipe", "name": "now"}',
         "```python\nweather(city='x' + y)\nprint(1)\n```",
+        "```python\nnow(])\n```",
         f"```\n{NOW}\n``",
     ],
 )
 def test_bare_data_that_is_no_call_is_text(body: str) -> None:
     assert read(body) == [text(body)]
+
+
+def test_a_call_without_marks_that_the_reply_cuts_is_asked_for_again() -> None:
+    for end in range(len('{"name": "weather"'), len(PARIS) - 1):
+        (event,) = read(PARIS[:end])
+        assert event[0] == "invalid", end
+    (event,) = read("```python\nweather(city='Par")
+    assert event[0] == "invalid"
 
 
 def test_a_list_of_tools_in_marks_is_text() -> None:
