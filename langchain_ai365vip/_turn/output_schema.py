@@ -127,8 +127,8 @@ class Schema:
         the schema.
         """
         problem = self.problem(value)
-        if problem is None or self.json_schema is None:
-            return value, problem
+        if problem is None:
+            return value, None
         coerced = coerce(value, self.json_schema)
         return (coerced, None) if self.problem(coerced) is None else (value, problem)
 
@@ -182,8 +182,6 @@ class Schema:
 
     def _readings(self, value: Any) -> Iterator[Any]:
         yield value
-        if self.json_schema is None:
-            return
         yield coerce(value, self.json_schema)
         # Wrapped as a call's arguments, or as the schema itself shows its fields.
         for key in (*ARGUMENT_KEYS, "properties", self.name) if isinstance(value, dict) else ():

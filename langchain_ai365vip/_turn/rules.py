@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from langchain_ai365vip._turn.output_schema import Schema
-from langchain_ai365vip._wire.payload import check_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +41,6 @@ class Rules:
     insistent: bool = True
     stop: Sequence[str] = ()
     max_tokens: int | None = None
-
-    def __post_init__(self) -> None:
-        """Raise a `ValueError` for a bound below 1, before anything is sent."""
-        if self.max_tokens is not None:
-            check_number("max_tokens", self.max_tokens, at_least=1)
 
     @property
     def passes_text_on(self) -> bool:

@@ -121,6 +121,18 @@ def test_in_the_next_turn_it_stands_as_the_model_wrote_it(
     ]
 
 
+def test_one_of_several_calls_in_a_list_is_handed_out_as_its_part_of_the_list(
+    endpoint: Endpoint, model: ChatAI365VIP
+) -> None:
+    good, wrong = '{"name": "add", "arguments": {"a": 1, "b": 2}}', '{"name": "add", "args": [1]}'
+    endpoint.pieces = [f"<tool_call>[{good}, {wrong}]</tool_call>"]
+    message = model.bind_tools([add]).invoke("x")
+    assert [call["args"] for call in message.tool_calls] == [{"a": 1, "b": 2}]
+    (call,) = message.invalid_tool_calls
+    assert call["args"] is not None
+    assert call["args"].endswith('<tool_call>\n{"name": "add", "arguments": [1]}\n</tool_call>')
+
+
 def work_of_core(size: int, monkeypatch: pytest.MonkeyPatch, *, streamed: bool) -> int:
     """How many characters core parses for a reply with an invalid call of this size."""
     work = 0

@@ -131,6 +131,14 @@ def test_an_object_that_was_cut_off_is_not_completed_by_guess(schema: Any) -> No
 
 
 @each_schema
+def test_a_broken_object_with_a_key_of_no_field_is_not_believed(schema: Any) -> None:
+    broken = """{'setup': 'He said', 'b': 'and left',}"""  # the key may be a part of the text
+    assert Schema.of(schema).read(broken) == Found(broken, "The JSON is broken.")
+    whole = '{"setup": "He said", "b": "and left"}'
+    assert Schema.of(schema).read(whole) == Found(whole)
+
+
+@each_schema
 def test_a_schema_has_a_name_and_travels(schema: Any) -> None:
     wanted = Schema.of(schema)
     assert wanted.name in ("Joke", "JokeV1")

@@ -596,8 +596,9 @@ def test_tokens_are_counted_without_transformers(endpoint: Endpoint, model: Chat
     assert len(model.get_token_ids("Hello there")) > 0
     assert model.get_num_tokens("Hello there") == 2
     endpoint.pieces = ["Hi!"]
-    usage = model.invoke("Hi", estimate_usage=True).usage_metadata
-    assert usage == {"input_tokens": 18, "output_tokens": 2, "total_tokens": 20}
+    message = model.invoke("Hi", estimate_usage=True)
+    assert message.usage_metadata == {"input_tokens": 18, "output_tokens": 2, "total_tokens": 20}
+    assert message.response_metadata["usage"] == "estimated"
 
 
 def test_messages_and_tools_count_as_what_is_sent(endpoint: Endpoint, model: ChatAI365VIP) -> None:
