@@ -541,6 +541,22 @@ def test_structured_output_beside_tools_is_refused_with_what_to_do(
         model.with_structured_output(Joke, method=method, tools=[add])
 
 
+@pytest.mark.parametrize(
+    ("arguments", "what_to_do"),
+    [
+        ({"schema": Joke, "method": "tools"}, r"'tools' is unknown: use 'function_calling', "),
+        ({"schema": None}, r"needs a schema: pass a pydantic class, "),
+        ({"schema": None, "method": "json_schema"}, r"Only method='json_mode' does without"),
+        ({"schema": Joke, "partial_objects": True}, r"needs method='json_schema' or 'json_mode'"),
+    ],
+)
+def test_arguments_that_do_not_go_together_are_refused_with_what_to_do(
+    model: ChatAI365VIP, arguments: dict[str, Any], what_to_do: str
+) -> None:
+    with pytest.raises(ValueError, match=what_to_do):
+        model.with_structured_output(**arguments)
+
+
 def test_a_caller_may_leave_the_call_of_an_object_to_the_model(
     endpoint: Endpoint, model: ChatAI365VIP
 ) -> None:
