@@ -263,12 +263,8 @@ class ObjectParser(BaseCumulativeTransformOutputParser[Any]):
         """Return what the whole reply says, where it is not what the last part said."""
         if not chunks:
             return []
-        if isinstance(chunks[0], str):
-            generation = Generation(text="".join(chunks))
-        else:
-            message = chunks[0] + chunks[1:] if len(chunks) > 1 else chunks[0]
-            generation = ChatGeneration(message=message)
-        whole = [self.parse_result([generation])]
+        message = chunks[0] + chunks[1:] if len(chunks) > 1 else chunks[0]
+        whole = [self.parse_result([ChatGeneration(message=message)])]
         return [] if whole == last else whole
 
 

@@ -154,8 +154,6 @@ class Turn:
         if self._first is not None:
             self._held += events
             return []
-        if self._will_do and not (self._rules.tools or self._growing):
-            return events  # nothing that could be broken or grow
         return [given for event in events for given in self._given_of(event)]
 
     def _given_of(self, event: Event) -> Iterator[Event]:
