@@ -73,6 +73,14 @@ class Form(TypedDict):
     age: NotRequired[Annotated[int, Field(ge=0)]]
 
 
+class Trip(TypedDict):
+    city: Annotated[str, "Where to."]
+    by: typing.Literal["train", "bus"]
+    days: int | None
+    stops: list[Annotated[Leaf, "Where."]]
+    costs: dict[str, float | None]
+
+
 @dataclasses.dataclass
 class Point:
     """A point."""
@@ -129,6 +137,31 @@ OBJECTS: dict[str, tuple[Any, Json]] = {
             "properties": {"name": {"type": "string"}, "age": {"minimum": 0, "type": "integer"}},
             "required": ["name"],
             "type": "object",
+        },
+    ),
+    "a TypedDict of every kind of field": (
+        Trip,
+        {
+            "title": "Trip",
+            "properties": {
+                "city": {"type": "string", "description": "Where to."},
+                "by": {"enum": ["train", "bus"], "type": "string"},
+                "days": NULL_OR_INT,
+                "stops": {"type": "array", "items": {"$ref": "#/$defs/Leaf"}},
+                "costs": {
+                    "type": "object",
+                    "additionalProperties": {"anyOf": [{"type": "number"}, {"type": "null"}]},
+                },
+            },
+            "required": ["city", "by", "days", "stops", "costs"],
+            "type": "object",
+            "$defs": {
+                "Leaf": {
+                    "properties": {"weight": {**NULL_OR_INT, "description": "In grams."}},
+                    "required": ["weight"],
+                    "type": "object",
+                }
+            },
         },
     ),
     "a dataclass": (

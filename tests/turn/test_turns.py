@@ -622,3 +622,4 @@ def test_messages_and_tools_count_as_what_is_sent(endpoint: Endpoint, model: Cha
     usage = model.bind_tools([add]).invoke(long, estimate_usage=True).usage_metadata
     assert usage is not None
     assert model.get_num_tokens_from_messages(long, [add]) == usage["input_tokens"]
+    assert model.get_num_tokens_from_messages([]) == 0
