@@ -38,13 +38,10 @@ LANGCHAINS: dict[type[errors.AI365VIPError], type[core.ModelError]] = {
 PATIENT = Timeout(connect=60, first_byte=60, between_bytes=60)
 
 
-# `ainvoke` and `stream` fold and bridge what these two read.
+# The other ways fold and bridge what this one reads.
 @pytest.mark.parametrize(
     "way",
-    [
-        pytest.param(way, marks=[] if way in ("invoke", "astream") else [pytest.mark.thorough])
-        for way in WAYS
-    ],
+    [pytest.param(way, marks=[] if way == "astream" else [pytest.mark.thorough]) for way in WAYS],
 )
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_a_fault_has_its_one_outcome_in_every_way_of_calling(

@@ -47,6 +47,8 @@ TEXTS = [
 ]  # fmt: skip
 
 each_form = pytest.mark.parametrize("form", BY_NAME.values(), ids=list(BY_NAME))
+# In the thorough run a reply ends at each of its characters.
+some_ends = pytest.mark.parametrize("step", [7, pytest.param(1, marks=pytest.mark.thorough)])
 marked = {name: form for name, form in BY_NAME.items() if form.open}
 each_marked = pytest.mark.parametrize("form", marked.values(), ids=list(marked))
 
@@ -96,11 +98,12 @@ def test_text_stands_before_and_behind(form: Form) -> None:
     assert_reads(f"{reply}\n\nDone & so.", ALL, "Done & so.")
 
 
+@some_ends
 @each_form
-def test_the_end_of_a_reply_completes_no_value(form: Form) -> None:
+def test_the_end_of_a_reply_completes_no_value(form: Form, step: int) -> None:
     """Half of `rm -rf /home/u/x` is another command."""
     reply = write(form, ALL[:2])
-    for end in range(len(form.models) % 5, len(reply), 5):
+    for end in range(len(form.models) % step, len(reply), step):
         for (name, arguments), (tool, wanted) in zip(
             calls_of(read(reply[:end])), ALL, strict=False
         ):
@@ -226,13 +229,14 @@ def test_two_arguments_may_hold_an_opening_mark(form: Form) -> None:
         assert_reads(write(form, call), call)
 
 
+@some_ends
 @each_form
 def test_the_end_of_a_reply_within_a_call_within_an_argument_completes_no_value(
-    form: Form,
+    form: Form, step: int
 ) -> None:
     body = f"Write:\n{write(form, [('run_code', {'code': 'ls', 'lang': 'sh'})])}\nSo."
     reply = write(form, [("save_note", {"title": "t", "body": body})])
-    for end in range(len(form.models) % 5, len(reply), 5):
+    for end in range(len(form.models) % step, len(reply), step):
         for _, arguments in calls_of(read(reply[:end])):
             assert arguments.items() <= {"title": "t", "body": body}.items(), reply[:end]
 

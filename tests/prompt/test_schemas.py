@@ -55,6 +55,13 @@ class Leaf(typing.TypedDict):
     weight: Annotated[Optional[int], ..., "In grams."]  # noqa: UP045 - as users write it
 
 
+LEAF: Json = {
+    "properties": {"weight": {**NULL_OR_INT, "description": "In grams."}},
+    "required": ["weight"],
+    "type": "object",
+}
+
+
 class Tree(TypedDict, total=False):
     """A tree.
 
@@ -121,13 +128,7 @@ OBJECTS: dict[str, tuple[Any, Json]] = {
             },
             "required": ["name"],
             "type": "object",
-            "$defs": {
-                "Leaf": {
-                    "properties": {"weight": {**NULL_OR_INT, "description": "In grams."}},
-                    "required": ["weight"],
-                    "type": "object",
-                }
-            },
+            "$defs": {"Leaf": LEAF},
         },
     ),
     "NotRequired": (
@@ -155,13 +156,7 @@ OBJECTS: dict[str, tuple[Any, Json]] = {
             },
             "required": ["city", "by", "days", "stops", "costs"],
             "type": "object",
-            "$defs": {
-                "Leaf": {
-                    "properties": {"weight": {**NULL_OR_INT, "description": "In grams."}},
-                    "required": ["weight"],
-                    "type": "object",
-                }
-            },
+            "$defs": {"Leaf": LEAF},
         },
     ),
     "a dataclass": (

@@ -32,6 +32,13 @@ async def grow(page: Any, paced: Paced, number: int) -> None:
     await page.get_by_text(f"paragraph {number} of").nth(4).wait_for()
 
 
+async def follow(page: Any, paced: Paced, numbers: range) -> None:
+    """Let the model write, and wait for the end of the reply to be in sight each time."""
+    for number in numbers:
+        await grow(page, paced, number)
+        await page.wait_for_function(AT_END)
+
+
 async def test_a_reply_is_followed_until_one_scrolls_up_and_again_from_the_end(
     browse: Browse,
 ) -> None:
@@ -39,9 +46,7 @@ async def test_a_reply_is_followed_until_one_scrolls_up_and_again_from_the_end(
     async with browse(paced.model()) as page:
         # A question of several lines, so that the box shrinks when it is emptied.
         await say(page, "one\ntwo\nthree\nfour")
-        for number in range(5):
-            await grow(page, paced, number)
-            await page.wait_for_function(AT_END)
+        await follow(page, paced, range(5))
         await page.evaluate("log.scrollTop -= 30")
         await page.evaluate("new Promise(requestAnimationFrame)")
         here = await page.evaluate("log.scrollTop")
@@ -50,9 +55,7 @@ async def test_a_reply_is_followed_until_one_scrolls_up_and_again_from_the_end(
             assert await page.evaluate("log.scrollTop") == here
         await page.evaluate("log.scrollTop = log.scrollHeight")
         await page.evaluate("new Promise(requestAnimationFrame)")
-        for number in range(8, 12):
-            await grow(page, paced, number)
-            await page.wait_for_function(AT_END)
+        await follow(page, paced, range(8, 12))
         await said(page)
         await page.wait_for_function(AT_END)
 
@@ -61,9 +64,7 @@ async def test_whoever_scrolls_up_while_the_page_follows_stays_there(browse: Bro
     paced = Paced(*paragraphs(8))
     async with browse(paced.model()) as page:
         await say(page, "Hi")
-        for number in range(6):
-            await grow(page, paced, number)
-            await page.wait_for_function(AT_END)
+        await follow(page, paced, range(6))
         # In the frame that shows more of the reply: the browser tells of both scrolls at once.
         await page.evaluate("""() => new MutationObserver((_, observer) => {
           observer.disconnect();
